@@ -1,0 +1,7 @@
+/** The app's queues, for those who look at them from outside. */
+import { Queue } from 'bullmq';
+
+export function openQueues(connection) {
+  const queues = { pages: new Queue('pages', { connection }), index: new Queue('index', { connection }) };
+  return { queues, close: () => Promise.all(Object.values(queues).map((queue) => queue.close())) };
+}

@@ -1,0 +1,65 @@
+/** Runs a swarm app in this child: boots it, takes its queues, and says how to close it. */
+import type { AppOptions, Processor, QueueOptions } from '../app.js';
+import type { ChildOptions } from '../child-options.js';
+import type { Consumer } from '../fetch/consumer.js';
+import { StockConsumer } from '../fetch/stock-consumer.js';
+import { connect } from '../redis/connect.js';
+import { parseRedisUrl } from '../redis/url.js';
+import type { AppDefinition } from './app-registration.js';
+import type { BullJob, FoundBullmq } from './bullmq.js';
+
+const DEFAULT_CONCURRENCY = 5;
+
+export interface AppSurroundings {
+  options: ChildOptions;
+  bullmq: FoundBullmq | null;
+  appFile: string;
+  abortSignalOf(job: BullJob): AbortSignal;
+}
+
+/** Resolves when every queue is taken; the result closes the app. */
+export async function runApp(app: AppDefinition, around: AppSurroundings): Promise<() => Promise<void>> {
+  const { options, bullmq } = around;
+  if (!bullmq) {
+    throw new Error(`no bullmq to be found from ${around.appFile}: install it beside the app (npm install bullmq)`);
+  }
+  const queues = chooseQueues(app.options, options);
+  const closeBoot = await app.options.boot?.();
+  const target = parseRedisUrl(options.redisUrl, '--redis');
+  const consumer: Consumer = new StockConsumer({
+    bullmq: bullmq.module,
+    connection: connect(target, { name: 'swarm-child', role: 'jobs', tlsNoVerify: options.redisTlsNoVerify }),
+    prefix: options.prefix,
+    concurrency: options.concurrency ?? DEFAULT_CONCURRENCY,
+    queues: queues.map(([name, queue]) => ({ name, process: processorOf(name, queue) })),
+    abortSignalOf: around.abortSignalOf,
+  });
+  await consumer.start();
+  return async () => {
+    await consumer.close();
+    if (typeof closeBoot === 'function') await closeBoot();
+  };
+}
+
+function chooseQueues(app: AppOptions, { queues }: ChildOptions): [string, QueueOptions][] {
+  const all = Object.entries(app.queues);
+  if (queues.length === 0) return all;
+  return queues.map(({ name }) => {
+    const queue = Object.hasOwn(app.queues, name) ? app.queues[name] : undefined;
+    if (queue) return [name, queue];
+    const known = all.map(([known]) => known).join(', ');
+    throw new Error(`SWARM_UNKNOWN_QUEUE: --queue names ${JSON.stringify(name)}, but the app defines ${known}`);
+  });
+}
+
+function processorOf(queueName: string, queue: QueueOptions): Processor {
+  if (typeof queue === 'function') return queue;
+  if (queue.process) return queue.process;
+  const { jobs } = queue;
+  return (job, context) => {
+    const processor = Object.hasOwn(jobs, job.name) ? jobs[job.name] : undefined;
+    if (processor) return processor(job, context);
+    const known = Object.keys(jobs).join(', ');
+    throw new Error(`queue ${queueName} has no processor for jobs named ${JSON.stringify(job.name)}, only for ${known}`);
+  };
+}

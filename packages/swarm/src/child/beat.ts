@@ -1,0 +1,58 @@
+/** Once a second: how this child is, measured with as little as possible. */
+import { type EventLoopUtilization, performance } from 'node:perf_hooks';
+import { getHeapStatistics } from 'node:v8';
+import type { Beat } from '../protocol.js';
+import type { Workers } from './workers.js';
+
+const BEAT_MS = 1_000;
+/** Finer than a beat, so that lag is seen; coarse enough to cost nothing. */
+const TICK_MS = 250;
+
+export class Heart {
+  readonly #workers: Workers;
+  readonly #onBeat: (beat: Beat) => void;
+  /** Shared with the watchdog thread: a counter that stands still when this loop does. */
+  readonly ticks = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
+  #lastTickMs = performance.now();
+  #maxLagMs = 0;
+  #lastElu: EventLoopUtilization = performance.eventLoopUtilization();
+
+  constructor(workers: Workers, onBeat: (beat: Beat) => void) {
+    this.#workers = workers;
+    this.#onBeat = onBeat;
+  }
+
+  start(): void {
+    setInterval(() => this.#tick(), TICK_MS).unref();
+    setInterval(() => this.beat(), BEAT_MS).unref();
+  }
+
+  beat(): void {
+    const elu = performance.eventLoopUtilization();
+    const { used_heap_size: heapUsedBytes, heap_size_limit: heapLimitBytes } = getHeapStatistics();
+    this.#onBeat({
+      heapUsedBytes,
+      heapLimitBytes,
+      loopLagMs: Math.round(this.#maxLagMs),
+      elu: round3(performance.eventLoopUtilization(elu, this.#lastElu).utilization),
+      busy: this.#workers.busy,
+      concurrency: this.#workers.concurrency,
+      jobs: this.#workers.activeJobs,
+      processed: this.#workers.processed,
+      failed: this.#workers.failed,
+    });
+    this.#lastElu = elu;
+    this.#maxLagMs = 0;
+  }
+
+  #tick(): void {
+    Atomics.add(this.ticks, 0, 1);
+    const nowMs = performance.now();
+    this.#maxLagMs = Math.max(this.#maxLagMs, nowMs - this.#lastTickMs - TICK_MS);
+    this.#lastTickMs = nowMs;
+  }
+}
+
+function round3(value: number): number {
+  return Number.isFinite(value) ? Math.round(Math.max(0, value) * 1_000) / 1_000 : 0;
+}

@@ -1,0 +1,203 @@
+/**
+ * swarm's part of a child, set up before the app is loaded: it catches the app's Workers as they start,
+ * tells the master how they are, and does what the master says. It opens no Redis connection.
+ */
+import { realpathSync } from 'node:fs';
+import type { ChildOptions } from '../child-options.js';
+import { identityOf } from '../identity.js';
+import type { MasterMessage } from '../protocol.js';
+import { canRelease, releaseHoldings } from '../recovery/release.js';
+import { type AppDefinition, onAppDefined, provideRuntime } from './app-registration.js';
+import { Heart } from './beat.js';
+import { type BullWorker, type FoundBullmq, findBullmq } from './bullmq.js';
+import { Channel } from './channel.js';
+import { CapturedSignals } from './signals.js';
+import { Departure } from './stop.js';
+import { startWatchdog } from './watchdog.js';
+import { Workers } from './workers.js';
+
+/** An app that has shown no Worker by then gets a hint. */
+const HINT_MS = 5_000;
+/** After the drain: hand-back, close hooks and a little more. */
+const LEAVE_GRACE_MS = 3_500;
+
+export function startChild(options: ChildOptions): void {
+  new ChildRuntime(options, realpathSync(process.argv[1] as string)).start();
+}
+
+class ChildRuntime {
+  readonly #options: ChildOptions;
+  readonly #app: string;
+  readonly #identity: string;
+  readonly #masterPid = process.ppid;
+  readonly #channel = new Channel();
+  readonly #signals = new CapturedSignals();
+  readonly #workers: Workers;
+  readonly #heart: Heart;
+  readonly #departure: Departure;
+  #bullmq: FoundBullmq | null = null;
+  #phase: 'boot' | 'run' | 'leaving' = 'boot';
+  #closeApp: (() => Promise<void>) | null = null;
+
+  constructor(options: ChildOptions, app: string) {
+    this.#options = options;
+    this.#app = app;
+    this.#identity = identityOf(options.host, process.pid, options.nonce);
+    this.#workers = new Workers(options.concurrency, {
+      onStarted: (worker, info) => {
+        this.#channel.send({ type: 'workerStarted', worker: info });
+        if (!this.#closeApp) this.#readyWith(worker);
+      },
+    });
+    this.#heart = new Heart(this.#workers, (beat) => this.#channel.send({ type: 'beat', beat }));
+    this.#departure = new Departure(this.#workers, this.#channel, () => this.#close());
+  }
+
+  start(): void {
+    process.env['SWARM_IDENTITY'] = this.#identity;
+    this.#signals.install();
+    this.#channel.listen(
+      (message) => this.#obey(message),
+      () => this.#leave(this.#options.drainTimeoutMs),
+    );
+    this.#reportErrors();
+    this.#heart.start();
+    if (this.#options.watchdog) {
+      startWatchdog({
+        masterPid: this.#masterPid,
+        ticks: this.#heart.ticks,
+        leaveWithinMs: this.#options.drainTimeoutMs + LEAVE_GRACE_MS,
+      });
+    }
+    this.#instrument();
+    provideRuntime({ track: (worker) => this.#workers.track(worker as BullWorker) });
+    onAppDefined((app) => void this.#runApp(app));
+    setTimeout(() => this.#hint(), HINT_MS).unref();
+  }
+
+  #instrument(): void {
+    this.#bullmq = findBullmq(this.#app);
+    if (!this.#bullmq) return;
+    const missing = this.#workers.instrument(this.#bullmq.module);
+    if (!missing) return;
+    const message = `bullmq ${this.#bullmq.version} has no ${missing}: its Workers cannot be followed`;
+    this.#channel.send({ type: 'log', level: 'error', message });
+  }
+
+  #reportErrors(): void {
+    process.on('uncaughtExceptionMonitor', (error) => {
+      const { message, stack } = describe(error);
+      this.#channel.send({ type: 'uncaught', phase: this.#phase === 'boot' ? 'boot' : 'run', message, stack });
+    });
+    process.on('beforeExit', () => {
+      if (this.#phase !== 'boot') return;
+      this.#channel.send({ type: 'uncaught', phase: 'boot', message: this.#noWorkers('ended'), stack: '' });
+      // the message above is on its way; without this the event would come again
+      this.#phase = 'leaving';
+      process.exitCode ||= 1;
+    });
+  }
+
+  #noWorkers(what: 'ended' | 'runs'): string {
+    const seen = this.#bullmq ? `bullmq ${this.#bullmq.version} (${this.#bullmq.file})` : 'no bullmq to be found beside it';
+    const state = what === 'ended' ? 'ended without starting a BullMQ Worker' : 'runs, but has started no BullMQ Worker';
+    return (
+      `${this.#app} ${state}, and exports no defineApp() (${seen}). ` +
+      "A bundled program hides its bullmq: import { track } from 'bullmq-swarm' and call track(worker) for each Worker, " +
+      'or leave bullmq out of the bundle'
+    );
+  }
+
+  #hint(): void {
+    if (this.#phase === 'boot' && this.#workers.list.length === 0 && !this.#closeApp) {
+      this.#channel.send({ type: 'log', level: 'warn', message: this.#noWorkers('runs') });
+    }
+  }
+
+  /** An unmodified program is ready when its first Worker has its connections. */
+  #readyWith(worker: BullWorker): void {
+    worker.waitUntilReady().then(
+      () => this.#ready(),
+      () => {
+        // the Worker retries, and says so itself; the master's boot timeout bounds it
+      },
+    );
+  }
+
+  #ready(): void {
+    if (this.#phase !== 'boot') return;
+    this.#phase = 'run';
+    this.#channel.send({
+      type: 'ready',
+      bullmqVersion: this.#bullmq?.version ?? null,
+      concurrency: this.#workers.concurrency,
+      canRelease: this.#workers.list.every(canRelease),
+    });
+    this.#heart.beat();
+  }
+
+  async #runApp(app: AppDefinition): Promise<void> {
+    // claimed before anything is awaited: the app's own Workers are not what makes it ready
+    this.#closeApp = async () => {};
+    try {
+      const { runApp } = await import('./app-runner.js');
+      this.#closeApp = await runApp(app, {
+        options: this.#options,
+        bullmq: this.#bullmq,
+        appFile: this.#app,
+        abortSignalOf: (job) => this.#workers.abortSignalOf(job),
+      });
+      this.#ready();
+    } catch (error) {
+      this.#channel.send({ type: 'uncaught', phase: 'boot', ...describe(error) });
+      console.error(error);
+      await this.#channel.sendLast({ type: 'log', level: 'error', message: 'the app did not boot' });
+      process.exit(1);
+    }
+  }
+
+  #obey(message: MasterMessage): void {
+    switch (message.type) {
+      case 'quiet':
+        return this.#workers.quiet();
+      case 'resume':
+        void this.#workers.resume();
+        return;
+      case 'stop':
+        return this.#leave(message.drainTimeoutMs);
+      case 'release':
+        void this.#release(message.releaseId, message.holdings);
+        return;
+    }
+  }
+
+  #leave(drainTimeoutMs: number): void {
+    this.#phase = 'leaving';
+    this.#departure.begin(drainTimeoutMs);
+  }
+
+  async #release(
+    releaseId: string,
+    holdings: Extract<MasterMessage, { type: 'release' }>['holdings'],
+  ): Promise<void> {
+    try {
+      const { jobs, unserved } = await releaseHoldings(this.#workers, holdings, this.#identity);
+      this.#channel.send({ type: 'released', releaseId, jobs, unserved, error: null });
+    } catch (error) {
+      const { message } = describe(error);
+      this.#channel.send({ type: 'released', releaseId, jobs: [], unserved: [], error: message });
+    }
+  }
+
+  /** A program with handlers of its own closes in its own way; any other has its Workers closed. */
+  async #close(): Promise<void> {
+    if (this.#closeApp) await this.#closeApp();
+    const ran = await this.#signals.run();
+    if (!ran) await Promise.all(this.#workers.list.map((worker) => worker.close()));
+  }
+}
+
+function describe(error: unknown): { message: string; stack: string } {
+  if (error instanceof Error) return { message: error.message, stack: error.stack ?? String(error) };
+  return { message: String(error), stack: '' };
+}

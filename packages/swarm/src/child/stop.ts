@@ -1,0 +1,72 @@
+/**
+ * How a child leaves: it takes no new job, waits for the running ones as long as it may, hands back
+ * what is unfinished, says so, runs the close hooks, and exits. Each step is bounded, and a step that
+ * fails does not keep the next one from running.
+ */
+import { handBack } from '../recovery/release.js';
+import type { ActiveJob } from '../protocol.js';
+import type { Channel } from './channel.js';
+import type { Workers } from './workers.js';
+
+/** The master kills at the end of its own grace, which is a little longer than these together. */
+const HAND_BACK_MS = 500;
+const CLOSE_MS = 2_000;
+
+export class Departure {
+  readonly #workers: Workers;
+  readonly #channel: Channel;
+  /** The app's close hooks: resolves when they are done. */
+  readonly #close: () => Promise<void>;
+  #shorten: (() => void) | null = null;
+
+  constructor(workers: Workers, channel: Channel, close: () => Promise<void>) {
+    this.#workers = workers;
+    this.#channel = channel;
+    this.#close = close;
+  }
+
+  /** Begins to leave; called again, it only ever shortens the drain. */
+  begin(drainTimeoutMs: number): void {
+    if (this.#shorten) {
+      setTimeout(this.#shorten, drainTimeoutMs);
+      return;
+    }
+    const hurry = new Promise<void>((resolve) => {
+      this.#shorten = resolve;
+    });
+    // keeps the loop turning until the child has left, whatever else it waits for
+    setInterval(() => {}, 1_000);
+    void this.#leave(drainTimeoutMs, hurry);
+  }
+
+  async #leave(drainTimeoutMs: number, hurry: Promise<void>): Promise<void> {
+    this.#workers.quiet(true);
+    this.#channel.send({ type: 'draining', busy: this.#workers.busy });
+    await Promise.race([this.#workers.whenIdle(drainTimeoutMs), hurry]);
+    await this.#channel.sendLast({ type: 'drained', ...(await this.#handBack()) });
+    const closed = await settle(this.#close(), CLOSE_MS);
+    if (closed.error) console.error('swarm: a close hook failed:', closed.error);
+    process.exit(0);
+  }
+
+  async #handBack(): Promise<{ handedBack: ActiveJob[]; error: string | null }> {
+    const { value, error } = await settle(handBack(this.#workers), HAND_BACK_MS);
+    if (value) return { handedBack: value, error: null };
+    return { handedBack: [], error: error ? String(error) : `not handed back within ${HAND_BACK_MS} ms` };
+  }
+}
+
+/** At most `timeoutMs`; neither field is set when time ran out. */
+async function settle<T>(promise: Promise<T>, timeoutMs: number): Promise<{ value?: T; error?: unknown }> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<object>((resolve) => {
+    timer = setTimeout(() => resolve({}), timeoutMs);
+  });
+  const settled = promise.then(
+    (value) => ({ value }),
+    (error: unknown) => ({ error }),
+  );
+  const result = await Promise.race([settled, late]);
+  clearTimeout(timer);
+  return result;
+}

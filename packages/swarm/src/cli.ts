@@ -1,0 +1,111 @@
+/**
+ * The `swarm` command: argv → command → exit code. Commands are imported when they are asked for, so that
+ * a master carries only what it runs.
+ */
+import { readFileSync } from 'node:fs';
+import { logicalCwd } from './app-path.js';
+import {
+  type CommandLine,
+  isCompletionRequest,
+  parseCommandLine,
+  printCompletionScript,
+  printCompletions,
+} from './command-line.js';
+import type { RegistryCommandOptions } from './commands/registry-options.js';
+import { loadConfig, loadConfigWithoutApp, loadSharedOptions, type LoadConfigInput } from './config.js';
+import { EXIT, SwarmError } from './errors.js';
+import { helpText } from './help.js';
+
+const LAST_OUTPUT_MS = 1_000;
+
+async function main(args: readonly string[]): Promise<number> {
+  if (isCompletionRequest(args)) {
+    await printCompletions(args);
+    return EXIT.ok;
+  }
+  const line = parseCommandLine(args);
+  if (line.version) return print(version());
+  if (line.help) return print(helpText(line.named ? line.command : null));
+  return dispatch(line);
+}
+
+async function dispatch(line: CommandLine): Promise<number> {
+  const json = line.switches.has('json');
+  switch (line.command) {
+    case 'run': {
+      const { config } = await loadConfig(input(line));
+      isMaster = true;
+      return (await import('./commands/run.js')).run(config);
+    }
+    case 'config': {
+      const loaded = await loadConfigWithoutApp(input(line));
+      return (await import('./commands/config.js')).config(loaded, json);
+    }
+    case 'ps':
+      return (await import('./commands/ps.js')).ps(await registryOptions(line));
+    case 'jobs':
+      return (await import('./commands/jobs.js')).jobs(await registryOptions(line));
+    case 'redis': {
+      const action = (line.word ?? 'url') as 'url' | 'cli' | 'stop';
+      return (await import('./commands/redis.js')).redisCommand({ action, ...(await registryOptions(line)) });
+    }
+    case 'completion':
+      printCompletionScript();
+      return EXIT.ok;
+  }
+}
+
+function input({ flags, app, appHint, appArguments }: CommandLine): LoadConfigInput {
+  const { env } = process;
+  const cwd = logicalCwd(process.cwd(), env);
+  return { argv: flags, app, appHint, appArguments, env, cwd, isTty: process.stdout.isTTY === true };
+}
+
+async function registryOptions(line: CommandLine): Promise<RegistryCommandOptions> {
+  const shared = await loadSharedOptions(input(line), ['redis', 'redisTlsNoVerify', 'namespace']);
+  return { ...shared, json: line.switches.has('json') };
+}
+
+function version(): string {
+  const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}
+
+function print(text: string): number {
+  process.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
+  return EXIT.ok;
+}
+
+/** One line; the stack only for who debugs, and for errors that are swarm's own fault. */
+function report(error: unknown, args: readonly string[]): number {
+  const known = error instanceof SwarmError;
+  const code = known ? error.code : 'SWARM_INTERNAL';
+  const message = error instanceof Error ? error.message : String(error);
+  process.stderr.write(`swarm: ${code}: ${message}\n`);
+  if (error instanceof Error && (!known || debugging(args))) {
+    process.stderr.write(`${error.stack}\n`);
+    if (error.cause instanceof Error) process.stderr.write(`caused by ${error.cause.stack}\n`);
+  }
+  return known ? error.exitCode : EXIT.appFailed;
+}
+
+/** Read off the arguments themselves: the error may be that they cannot be parsed. */
+function debugging(args: readonly string[]): boolean {
+  const flag = args.findLastIndex((arg) => arg === '--log-level' || arg.startsWith('--log-level='));
+  if (flag < 0) return process.env.SWARM_LOG_LEVEL === 'debug';
+  return args[flag] === '--log-level=debug' || args[flag + 1] === 'debug';
+}
+
+/** Ends the process once what was printed is out. A master does not wait for a reader that reads no more. */
+function leave(code: number): void {
+  process.exitCode = code;
+  if (isMaster) setTimeout(() => process.exit(), LAST_OUTPUT_MS);
+  process.stdout.write('', () => process.stderr.write('', () => process.exit()));
+}
+
+// Of a reader that is gone (`swarm ps | head -1`) nobody can be told.
+process.stdout.on('error', () => {});
+
+let isMaster = false;
+const args = process.argv.slice(2);
+leave(await main(args).catch((error: unknown) => report(error, args)));

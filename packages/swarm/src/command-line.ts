@@ -1,0 +1,210 @@
+/**
+ * Arguments → what is asked for, with nothing done yet. yargs splits and types them; which command, which
+ * options it has and what to say about the others is decided here from the two tables, because a typo
+ * deserves a better answer than "unknown argument".
+ */
+import yargs, { type Argv, type Options } from 'yargs';
+import { COMMAND_NAMES, type CommandName, type CommandRow, commandRow, isCommand } from './command-table.js';
+import { usageError } from './errors.js';
+import type { OptionRow } from './option-row.js';
+import type { RawFlags } from './option-sources.js';
+import { OPTION_NAMES, type OptionName, optionRow, shownFlag } from './options.js';
+import { didYouMean, nearest } from './suggest.js';
+
+export interface CommandLine {
+  command: CommandName;
+  /** The command was named, not implied. */
+  named: boolean;
+  help: boolean;
+  version: boolean;
+  flags: RawFlags;
+  /** Switches of the command itself that are on, such as `json`. */
+  switches: ReadonlySet<string>;
+  app: string | undefined;
+  /** What to add when there is no such app. */
+  appHint: string;
+  /** The command's own word, such as `stop` of `swarm redis stop`. */
+  word: string | undefined;
+  appArguments: string[];
+}
+
+type Parsed = Record<string, unknown> & { _: (string | number)[] };
+
+/** @throws SwarmError with exit code 64 */
+export function parseCommandLine(args: readonly string[]): CommandLine {
+  const parsed = parser(joinDashed(args)).parseSync() as Parsed;
+  const words = parsed._.map(String);
+  const named = isCommand(words[0]);
+  const command = isCommand(words[0]) ? words[0] : 'run';
+  const rest = named ? words.slice(1) : words;
+  const hint = named ? '' : commandHint(rest[0]);
+  const line: CommandLine = {
+    command,
+    named,
+    help: parsed.help === true,
+    version: parsed.version === true,
+    flags: {},
+    switches: new Set(Object.keys(commandRow(command).switches).filter((name) => parsed[name] === true)),
+    app: commandRow(command).takesApp ? rest[0] : undefined,
+    appHint: hint,
+    word: commandRow(command).takesApp ? undefined : rest[0],
+    appArguments: ((parsed['--'] as unknown[]) ?? []).map(String),
+  };
+  if (line.help || line.version) return line;
+  refuseUnknownOptions(parsed, command, hint);
+  refuseWords(command, rest, line.appArguments);
+  for (const name of commandRow(command).options) {
+    const given = parsed[optionRow(name).flag];
+    if (given !== undefined) line.flags[name] = lastGiven(name, given);
+  }
+  return line;
+}
+
+/** What is not repeatable and yet given twice: the last one counts, so that a wrapper script can be overridden. */
+function lastGiven(name: OptionName, given: unknown): string | string[] | boolean {
+  const repeatable = optionRow(name).kind === 'list';
+  return (Array.isArray(given) && !repeatable ? given.at(-1) : given) as string | string[] | boolean;
+}
+
+/** What the script of `swarm completion` calls to ask what may come next. */
+export function isCompletionRequest(args: readonly string[]): boolean {
+  return args.includes('--get-yargs-completions');
+}
+
+/** yargs prints the answer itself, one word a line. */
+export async function printCompletions(args: readonly string[]): Promise<void> {
+  await parser(args).parseAsync();
+}
+
+export function printCompletionScript(): void {
+  parser([]).showCompletionScript();
+}
+
+function parser(args: readonly string[]): Argv {
+  const instance = yargs([...args])
+    .scriptName('swarm')
+    .detectLocale(false)
+    .exitProcess(false)
+    .help(false)
+    .version(false)
+    .fail((message, error) => {
+      throw error ?? usageError('SWARM_BAD_USAGE', message);
+    })
+    .parserConfiguration({
+      'boolean-negation': true,
+      'camel-case-expansion': false,
+      'dot-notation': false,
+      'greedy-arrays': false,
+      'parse-numbers': false,
+      'parse-positional-numbers': false,
+      'populate--': true,
+      'strip-aliased': true,
+    })
+    .options(yargsOptions(OPTION_NAMES, false))
+    .options({
+      help: { alias: 'h', boolean: true, describe: 'show help' },
+      version: { alias: 'v', boolean: true, describe: 'show the version' },
+    });
+  for (const command of COMMAND_NAMES) {
+    const { describe, options, switches } = commandRow(command);
+    instance.options(yargsSwitches(switches, false));
+    instance.command(command, describe, (inner) =>
+      inner.options(yargsOptions(options, true)).options(yargsSwitches(switches, true)),
+    );
+  }
+  return instance;
+}
+
+/** All are known at the top, where options may stand before the command, but not global: a command has its own. */
+function yargsOptions(names: readonly OptionName[], global: boolean): Record<string, Options> {
+  return Object.fromEntries(names.map((name) => [optionRow(name).flag, yargsOption(optionRow(name), global)]));
+}
+
+function yargsOption(row: OptionRow, global: boolean): Options {
+  const option: Options = { describe: row.describe, global };
+  if (row.alias !== undefined) option.alias = row.alias;
+  if (row.kind === 'switch') option.boolean = true;
+  else option.string = true;
+  if (row.kind === 'list') option.array = true;
+  return option;
+}
+
+function yargsSwitches(switches: CommandRow['switches'], global: boolean): Record<string, Options> {
+  return Object.fromEntries(
+    Object.entries(switches).map(([name, describe]) => [name, { boolean: true, describe, global }]),
+  );
+}
+
+/** `--node-arg --expose-gc` → `--node-arg=--expose-gc`: to yargs, what begins with a dash is no value. */
+function joinDashed(args: readonly string[]): string[] {
+  const dashed = OPTION_NAMES.map(optionRow).filter((row) => row.dashed);
+  const flags = new Set(dashed.map((row) => `--${row.flag}`));
+  const joined: string[] = [];
+  for (let index = 0; index < args.length; index++) {
+    const arg = args[index] ?? '';
+    if (arg === '--') return [...joined, ...args.slice(index)];
+    const next = args[index + 1];
+    if (flags.has(arg) && next !== undefined && next !== '--') {
+      joined.push(`${arg}=${next}`);
+      index++;
+    } else {
+      joined.push(arg);
+    }
+  }
+  return joined;
+}
+
+function refuseUnknownOptions(parsed: Parsed, command: CommandName, hint: string): void {
+  const row = commandRow(command);
+  const own = new Set([
+    ...row.options.map((name) => optionRow(name).flag),
+    ...Object.keys(row.switches),
+    ...['_', '$0', '--', 'help', 'version'],
+  ]);
+  const key = Object.keys(parsed).find((candidate) => !own.has(candidate) && parsed[candidate] !== undefined);
+  if (key === undefined) return;
+  const typed = key.length === 1 ? `-${key}` : parsed[key] === false ? `--no-${key}` : `--${key}`;
+  const elsewhere =
+    OPTION_NAMES.some((name) => optionRow(name).flag === key) ||
+    COMMAND_NAMES.some((other) => Object.hasOwn(commandRow(other).switches, key));
+  if (elsewhere) {
+    const help = hint || ` Its options: swarm ${command} --help`;
+    throw usageError('SWARM_UNKNOWN_OPTION', `${typed} is not an option of swarm ${command}.${help}`);
+  }
+  const flags = [
+    ...row.options.map((name) => shownFlag(optionRow(name))),
+    ...Object.keys(row.switches).map((name) => `--${name}`),
+    ...['--help', '--version'],
+  ];
+  const suggestion = didYouMean(typed, flags) || `; see swarm ${command} --help`;
+  throw usageError('SWARM_UNKNOWN_OPTION', `there is no option ${typed}${suggestion}`);
+}
+
+function refuseWords(command: CommandName, words: readonly string[], appArguments: readonly string[]): void {
+  const row = commandRow(command);
+  const [first, second] = words;
+  if (row.takesApp) {
+    if (second === undefined) return;
+    throw usageError(
+      'SWARM_BAD_USAGE',
+      `swarm ${command} takes one app, got ${JSON.stringify(first)} and ${JSON.stringify(second)}: ` +
+        'arguments for the app come after --',
+    );
+  }
+  if (appArguments.length > 0) throw usageError('SWARM_BAD_USAGE', `swarm ${command} takes nothing after --`);
+  if (first === undefined) return;
+  const extra = row.words.includes(first) ? second : first;
+  if (extra === undefined) return;
+  const takes = row.words.length === 0 ? 'no argument' : `one of ${row.words.join(', ')}, or nothing`;
+  const got = `got ${JSON.stringify(extra)}${didYouMean(extra, extra === first ? row.words : [])}`;
+  throw usageError('SWARM_BAD_USAGE', `swarm ${command} takes ${takes}, ${got}`);
+}
+
+/** A bare word in the place of the app that looks like a command. */
+function commandHint(word: string | undefined): string {
+  if (word === undefined || !/^[a-z]+$/i.test(word)) return '';
+  if (word === 'help') return ' Did you mean swarm --help?';
+  const command = nearest(word, COMMAND_NAMES);
+  return command === null ? ` Commands: ${COMMAND_NAMES.join(', ')}.` : ` Did you mean swarm ${command}?`;
+}
+

@@ -1,0 +1,103 @@
+/** Every command of swarm, one row a command: the command line, `--help` and completion come from here. */
+import { OPTION_NAMES, type OptionName } from './options.js';
+
+export interface CommandRow {
+  /** What follows the command's name. */
+  readonly usage: string;
+  readonly describe: string;
+  readonly options: readonly OptionName[];
+  /** Switches of this command alone, which have no variable and no key in a file; name → description. */
+  readonly switches: Readonly<Record<string, string>>;
+  /** Takes the app, and arguments for it after `--`. */
+  readonly takesApp: boolean;
+  /** The words that the command takes; empty: none. */
+  readonly words: readonly string[];
+  /** Command line → what it does. */
+  readonly examples: readonly (readonly [string, string])[];
+}
+
+const REGISTRY_OPTIONS = ['redis', 'redisTlsNoVerify', 'namespace', 'config', 'logLevel'] as const;
+const JSON_SWITCH = { json: 'one JSON document on stdout, and nothing else' };
+
+const base = { usage: '', options: [], switches: {}, takesApp: false, words: [] };
+
+export const COMMANDS = {
+  run: {
+    ...base,
+    usage: '[app] [options] [-- app arguments]',
+    describe: 'run an app in several processes (the default)',
+    options: OPTION_NAMES,
+    takesApp: true,
+    examples: [
+      ['swarm --count 4', '4 children of ./worker.js'],
+      ['swarm jobs/mail.js -c 20', '20 jobs at once in each child'],
+      ['swarm app.js -q critical,4 -q low,1', 'queues by weight'],
+      ['swarm app.js --redis redis://db:6379', 'registry and queues there'],
+      ['swarm app.js -- --region eu', 'arguments for the app'],
+    ],
+  },
+  ps: {
+    ...base,
+    usage: '[options]',
+    describe: 'every process of the namespace, on all hosts',
+    options: REGISTRY_OPTIONS,
+    switches: JSON_SWITCH,
+    examples: [
+      ['swarm ps', 'a table of masters and their children'],
+      ['swarm ps --json | jq ".[].children[].pid"', 'for scripts'],
+    ],
+  },
+  jobs: {
+    ...base,
+    usage: '[options]',
+    describe: 'the jobs that run now, and in which child',
+    options: REGISTRY_OPTIONS,
+    switches: JSON_SWITCH,
+    examples: [
+      ['swarm jobs', 'a table, the oldest first'],
+      ['swarm jobs --json', 'for scripts'],
+    ],
+  },
+  redis: {
+    ...base,
+    usage: '[cli|stop] [options]',
+    describe: 'the embedded Redis: its URL; a client; stop it',
+    options: REGISTRY_OPTIONS,
+    switches: JSON_SWITCH,
+    words: ['cli', 'stop'],
+    examples: [
+      ['REDIS_URL=$(swarm redis) node add-jobs.js', 'a producer on the same Redis'],
+      ['swarm redis cli', 'redis-cli, connected'],
+      ['swarm redis stop', 'stop the server; its data stays'],
+    ],
+  },
+  config: {
+    ...base,
+    usage: '[app] [options]',
+    describe: 'the effective configuration, value by value',
+    options: OPTION_NAMES,
+    switches: JSON_SWITCH,
+    takesApp: true,
+    examples: [
+      ['swarm config', 'as a table'],
+      ['swarm config --count 8 --json', 'what these flags would give'],
+    ],
+  },
+  completion: {
+    ...base,
+    describe: 'a script that completes swarm commands in your shell',
+    examples: [['swarm completion >> ~/.bashrc', 'or ~/.zshrc']],
+  },
+} as const satisfies Record<string, CommandRow>;
+
+export type CommandName = keyof typeof COMMANDS;
+
+export const COMMAND_NAMES = Object.keys(COMMANDS) as CommandName[];
+
+export function commandRow(name: CommandName): CommandRow {
+  return COMMANDS[name];
+}
+
+export function isCommand(word: string | undefined): word is CommandName {
+  return word !== undefined && Object.hasOwn(COMMANDS, word);
+}

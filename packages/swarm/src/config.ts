@@ -1,0 +1,191 @@
+/**
+ * The effective configuration of a master: flags, environment and file, resolved and frozen. Each option is
+ * taken from the first that gives it, flag > env > file > default; what is overridden is not even read.
+ * Nothing here looks at `process`: whoever calls says what the environment and the directory are.
+ */
+import { dirname } from 'node:path';
+import { defaultApp, noAppError, packageNameOf, resolveApp } from './app-path.js';
+import { type ConfigFile, loadConfigFile } from './config-file.js';
+import { fileGroups, resolveForGroups } from './config-groups.js';
+import { type OptionSources, type RawFlags, type Resolved, resolveOption } from './option-sources.js';
+import { MAX_COUNT, OPTION_NAMES, type OptionName, type OptionValues, optionRow } from './options.js';
+import { allowedCpus } from './process/cpus.js';
+
+export type LogFormat = 'json' | 'pretty';
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
+
+/** One queue of `--queue NAME[,WEIGHT]`. */
+export interface QueueChoice {
+  name: string;
+  /** null: no weight was given for it. */
+  weight: number | null;
+}
+
+/** Children that share a count, a concurrency and queues. Without `groups` in the config there is one, `default`. */
+export interface GroupConfig {
+  name: string;
+  /** Children, 1 to 512. */
+  count: number;
+  /** Jobs at once in one child; null: the app's own (unmodified programs) or 5 (swarm apps). */
+  concurrency: number | null;
+  /** Empty: all of the app's. */
+  queues: readonly QueueChoice[];
+  /** Added to the environment of the group's children. */
+  env: Readonly<Record<string, string>>;
+}
+
+export interface Config {
+  /** Absolute, symlinks unresolved: they are followed anew at each spawn. */
+  app: string;
+  appArguments: readonly string[];
+  groups: readonly GroupConfig[];
+  /** A URL, `embedded`, or null: none named. */
+  redis: string | null;
+  redisTlsNoVerify: boolean;
+  /** Key prefix of a swarm app's queues. */
+  prefix: string;
+  namespace: string;
+  /** Drain budget at stop, ms. */
+  drainTimeoutMs: number;
+  bootTimeoutMs: number;
+  nodeArguments: readonly string[];
+  tag: string;
+  labels: readonly string[];
+  strict: boolean;
+  watchdog: boolean;
+  logFormat: LogFormat;
+  logLevel: LogLevel;
+}
+
+export interface ConfigInput {
+  /** Flags, as texts: see `RawFlags`. */
+  argv: RawFlags;
+  env: NodeJS.ProcessEnv;
+  /** Absolute. */
+  cwd: string;
+}
+
+export interface LoadConfigInput extends ConfigInput {
+  /** The app as named on the command line. */
+  app?: string | undefined;
+  /** Ends the message when that app is not found. */
+  appHint?: string | undefined;
+  /** What comes after `--`. */
+  appArguments?: readonly string[];
+  /** Whether stdout is a terminal. */
+  isTty: boolean;
+  /** CPUs allowed, read only if no count is given. */
+  cpus?: () => number;
+}
+
+/** Where values came from: `flag`, `env SWARM_COUNT`, `file swarm.config.json` or `default`, by option's name. */
+export type Origins = Record<string, string>;
+
+export interface LoadedConfig {
+  config: Config;
+  /** By the name of the option, and `app`; `groups` if the file has them. */
+  origins: Origins;
+  /** Each option's value; those that have a group of their own only as far as they are common. */
+  values: OptionValues;
+}
+
+/** @throws SwarmError with exit code 64 */
+export async function loadConfig(input: LoadConfigInput): Promise<LoadedConfig> {
+  const loaded = await loadConfigWithoutApp(input);
+  if (loaded.config.app === '') throw noAppError(input.cwd);
+  return loaded;
+}
+
+/** The same for who only wants to look: no app named and none found is no error, `app` is '' then. */
+export async function loadConfigWithoutApp(input: LoadConfigInput): Promise<LoadedConfig> {
+  const sources = await openSources(input);
+  const { values, origins } = resolveAll(sources);
+  const app = findApp(input, sources.file);
+  origins.app = app.origin;
+  values.tag ??= app.path === '' ? 'app' : packageNameOf(app.path);
+  values.logFormat ??= input.isTty ? 'pretty' : 'json';
+  const { file } = sources;
+  values.config = file?.shown ?? null;
+  if (!file?.groups) {
+    values.count ??= Math.min(MAX_COUNT, (input.cpus ?? allowedCpus)());
+    return { config: completeConfig(values, [onlyGroup(values, values.count)], app.path, input), origins, values };
+  }
+  origins.groups = `file ${file.shown}`;
+  const groups = fileGroups(file, file.groups, sources, values);
+  return { config: completeConfig(values, groups, app.path, input), origins, values };
+}
+
+/** The options that other commands share with `run`; for them there need be no file and no app. */
+export async function loadSharedOptions<Name extends OptionName>(
+  input: ConfigInput,
+  names: readonly Name[],
+): Promise<Pick<OptionValues, Name>> {
+  const sources = await openSources(input);
+  const entries = names.map((name) => [name, resolveOption(name, sources).value]);
+  return Object.fromEntries(entries) as Pick<OptionValues, Name>;
+}
+
+interface ConfigSources extends OptionSources {
+  readonly file: ConfigFile | null;
+}
+
+async function openSources({ argv, env, cwd }: ConfigInput): Promise<ConfigSources> {
+  const { value: path, origin } = resolveOption('config', { flags: argv, env, file: null });
+  const source = origin === 'flag' ? '--config' : origin.replace(/^env /, '');
+  return { flags: argv, env, file: await loadConfigFile(path === null ? null : { path, source }, cwd, env) };
+}
+
+function resolveAll(sources: ConfigSources): { values: OptionValues; origins: Origins } {
+  const values: Partial<Record<OptionName, unknown>> = {};
+  const origins: Origins = {};
+  for (const name of OPTION_NAMES) {
+    const perGroup = sources.file?.groups && optionRow(name).group === 'own';
+    const resolved: Resolved<unknown> = perGroup ? resolveForGroups(name, sources) : resolveOption(name, sources);
+    values[name] = resolved.value;
+    origins[name] = resolved.origin;
+  }
+  return { values: values as OptionValues, origins };
+}
+
+function findApp({ app, appHint, cwd, env }: LoadConfigInput, file: ConfigFile | null) {
+  if (app !== undefined) return { path: resolveApp(app, cwd, appHint), origin: 'argument' };
+  if (env.SWARM_APP) return { path: resolveApp(env.SWARM_APP, cwd, ' SWARM_APP names it.'), origin: 'env SWARM_APP' };
+  if (file?.app) {
+    const path = resolveApp(file.app, dirname(file.path), ` ${file.shown} names it.`);
+    return { path, origin: `file ${file.shown}` };
+  }
+  return { path: defaultApp(cwd) ?? '', origin: 'default' };
+}
+
+function onlyGroup({ concurrency, queues }: OptionValues, count: number): GroupConfig {
+  return { name: 'default', count, concurrency, queues, env: {} };
+}
+
+function completeConfig(values: OptionValues, groups: GroupConfig[], app: string, input: LoadConfigInput): Config {
+  return deepFreeze({
+    app,
+    appArguments: [...(input.appArguments ?? [])],
+    groups,
+    redis: values.redis,
+    redisTlsNoVerify: values.redisTlsNoVerify,
+    prefix: values.prefix,
+    namespace: values.namespace,
+    drainTimeoutMs: values.timeout,
+    bootTimeoutMs: values.bootTimeout,
+    nodeArguments: values.nodeArgs,
+    tag: values.tag ?? 'app',
+    labels: values.labels,
+    strict: values.strict,
+    watchdog: values.watchdog,
+    logFormat: values.logFormat ?? 'json',
+    logLevel: values.logLevel,
+  });
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value === 'object' && value !== null) {
+    for (const inner of Object.values(value)) deepFreeze(inner);
+    Object.freeze(value);
+  }
+  return value;
+}

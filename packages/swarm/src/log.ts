@@ -1,0 +1,203 @@
+import winston from 'winston';
+import type { LogFormat, LogLevel } from './config.js';
+import type { Dropped } from './output-sink.js';
+
+/**
+ * The log: one line an event, to one sink, as text for people or as JSON for machines.
+ *
+ * A line of a child passes by winston: children print floods, and a flood must cost a copy, not an event
+ * of a stream. It is the child's own text and not searched for secrets; what swarm itself logs is.
+ *
+ * Nothing printed can forge a line or drive the operator's terminal: control characters come out escaped.
+ * Only colours (SGR sequences) of a child's text are let through, and only to a terminal.
+ */
+export type LogFields = Record<string, string | number | boolean | null | undefined>;
+
+export interface Logger {
+  debug(message: string, fields?: LogFields): void;
+  info(message: string, fields?: LogFields): void;
+  warn(message: string, fields?: LogFields): void;
+  error(message: string, fields?: LogFields): void;
+  /** A line that a child printed. Passes at every level. */
+  childOutput(line: ChildLine): void;
+}
+
+export interface ChildLine {
+  slot: number;
+  pid: number;
+  stream: 'stdout' | 'stderr';
+  /** Without its newline. */
+  text: string;
+}
+
+/** What a logger needs of an `OutputSink`. */
+export interface LogSink {
+  readonly isTty: boolean;
+  write(line: string): boolean;
+  takeDropped(): Dropped | null;
+}
+
+export interface LoggerOptions {
+  format: LogFormat;
+  /** The least important level that is printed. */
+  level: LogLevel;
+  sink: LogSink;
+}
+
+/** What a line is made of. */
+export interface LogEntry {
+  time: Date;
+  level: LogLevel;
+  message: string;
+  fields: LogFields;
+}
+
+const LEVELS: Record<LogLevel, number> = { error: 0, warn: 1, info: 2, debug: 3 };
+const COLORS: Record<LogLevel, string> = { error: '31', warn: '33', info: '32', debug: '2' };
+/** These come before the message, in this order: the shape that operators grep for. */
+const CHILD_FIELDS = ['slot', 'generation', 'pid'];
+
+interface TransportOptions {
+  log(info: winston.Logform.TransformableInfo, next: () => void): void;
+}
+// winston exports the class under this name; its types know it only as `transport`, and as a namespace.
+const { Transport } = winston as unknown as { Transport: new (options: TransportOptions) => winston.transport };
+
+export function createLogger(options: LoggerOptions): Logger {
+  const { format, level, sink } = options;
+  const isColored = format === 'pretty' && sink.isTty && !process.env.NO_COLOR;
+  const formatEntry = format === 'json' ? formatJson : (entry: LogEntry) => formatPretty(entry, isColored);
+  const formatChild = format === 'json' ? formatChildJson : (line: ChildLine) => formatChildPretty(line, sink.isTty);
+
+  const write = (line: string): void => {
+    const dropped = sink.takeDropped();
+    if (dropped !== null) {
+      const fields: LogFields = { lines: dropped.lines, bytes: dropped.bytes };
+      const message = 'output dropped: it was not read, or could not be written';
+      sink.write(`${formatEntry({ time: new Date(), level: 'warn', message, fields })}\n`);
+    }
+    sink.write(`${line}\n`);
+  };
+  const transport = new Transport({
+    log(info, next) {
+      write(String(info[MESSAGE]));
+      next();
+    },
+  });
+  const logger = winston.createLogger({
+    levels: LEVELS,
+    level,
+    format: winston.format.printf((info) => formatEntry(info as unknown as LogEntry)),
+    transports: [transport],
+  });
+  const log = (entryLevel: LogLevel) => (message: string, fields: LogFields = {}) => {
+    if (LEVELS[entryLevel] > LEVELS[level]) return;
+    const entry: LogEntry = { time: new Date(), level: entryLevel, message, fields };
+    logger.log(entry);
+  };
+  return {
+    debug: log('debug'),
+    info: log('info'),
+    warn: log('warn'),
+    error: log('error'),
+    childOutput: (line) => write(formatChild(line)),
+  };
+}
+
+/** Where winston's formats leave the finished line. */
+const MESSAGE = Symbol.for('message');
+
+/** One JSON object: time (ISO), level, message, then the fields in the order given. */
+export function formatJson(entry: LogEntry): string {
+  const head = { time: entry.time.toISOString(), level: entry.level, message: maskSecrets(entry.message) };
+  const line: LogFields = { ...head };
+  for (const [key, value] of Object.entries(entry.fields)) {
+    if (!Object.hasOwn(head, key)) line[key] = typeof value === 'string' ? maskSecrets(value) : value;
+  }
+  return toJson(line);
+}
+
+/** `12:00:01.123 WARN slot=2 generation=1 pid=4711 exited cause=oom-kill`, local time; a `stack` on lines of its own. */
+export function formatPretty(entry: LogEntry, isColored: boolean): string {
+  const { stack, ...fields } = entry.fields;
+  const level = entry.level.toUpperCase();
+  const parts = [formatTime(entry.time), isColored ? `\u001b[${COLORS[entry.level]}m${level}\u001b[0m` : level];
+  for (const key of CHILD_FIELDS) {
+    if (fields[key] !== undefined) parts.push(formatField(key, fields[key]));
+  }
+  parts.push(escapeControls(maskSecrets(entry.message)));
+  for (const [key, value] of Object.entries(fields)) {
+    if (value !== undefined && !CHILD_FIELDS.includes(key)) parts.push(formatField(key, value));
+  }
+  const lines = [parts.join(' ')];
+  if (stack != null) {
+    for (const line of maskSecrets(String(stack)).split(/\r?\n/)) lines.push(`    ${escapeControls(line)}`);
+  }
+  return lines.join('\n');
+}
+
+function formatField(key: string, value: string | number | boolean | null): string {
+  if (typeof value !== 'string') return `${key}=${value}`;
+  const masked = maskSecrets(value);
+  return `${key}=${/^[^\s"'=\\\p{Cc}]+$/u.test(masked) ? masked : toJson(masked)}`;
+}
+
+function formatTime(time: Date): string {
+  const pad = (value: number, width = 2): string => String(value).padStart(width, '0');
+  const clock = [time.getHours(), time.getMinutes(), time.getSeconds()].map((value) => pad(value)).join(':');
+  return `${clock}.${pad(time.getMilliseconds(), 3)}`;
+}
+
+function formatChildPretty(line: ChildLine, isTty: boolean): string {
+  return `slot=${line.slot} | ${escapeControls(line.text, isTty ? 'keep' : 'strip')}`;
+}
+
+function formatChildJson(line: ChildLine): string {
+  const { stream, slot, pid, text } = line;
+  return toJson({ time: new Date().toISOString(), stream, slot, pid, message: text });
+}
+
+/** JSON on one line without any control character: `stringify` leaves DEL and the C1 block as they are. */
+function toJson(value: LogFields | string): string {
+  const json = JSON.stringify(value);
+  return CONTROL.test(json) ? json.replace(CONTROLS, (control) => `\\u00${toHex(control)}`) : json;
+}
+
+const CONTROL = /\p{Cc}/u;
+const CONTROLS = /\p{Cc}/gu;
+const CONTROL_BUT_TAB = /[^\P{Cc}\t]/u;
+/** A control character but tab, with what makes an SGR sequence of it if it is ESC. */
+const CONTROLS_AND_SGR = /[^\P{Cc}\t](\[[\d;:]*m)?/gu;
+
+/** Control characters but tab as `\xNN`; newlines as `\n`. Colours: escaped like the rest, dropped, or kept and ended. */
+export function escapeControls(text: string, colors: 'escape' | 'strip' | 'keep' = 'escape'): string {
+  if (!CONTROL_BUT_TAB.test(text)) return text;
+  let hasColor = false;
+  const escaped = text.replace(CONTROLS_AND_SGR, (match: string, sgr: string | undefined) => {
+    const control = match.charAt(0);
+    if (control === '\u001b' && sgr !== undefined && colors !== 'escape') {
+      hasColor = true;
+      return colors === 'keep' ? match : '';
+    }
+    return `${control === '\n' ? '\\n' : `\\x${toHex(control)}`}${sgr ?? ''}`;
+  });
+  return hasColor && colors === 'keep' ? `${escaped}\u001b[0m` : escaped;
+}
+
+function toHex(control: string): string {
+  return control.charCodeAt(0).toString(16).padStart(2, '0');
+}
+
+/**
+ * `://user:` and all up to the last @ before a space or the next URL, so that a password with a raw `/` or
+ * `@` is caught whole. A port and a path are no password, even with an @ in the path.
+ */
+const URL_PASSWORD = /(:\/\/(?:[^\s:/?#]+:(?!\d+[/?#])|:))(?:(?!:\/\/)\S)*@/gu;
+/** ioredis, for one, takes a password from the query as well. */
+const QUERY_SECRET = /([?&][\w-]*(?:password|passwd|secret|token)=)[^\s&#"']+/giu;
+
+/** Replaces the passwords of all URLs in a text by `***`. In doubt it hides too much. */
+export function maskSecrets(text: string): string {
+  if (!text.includes('://')) return text;
+  return text.replace(URL_PASSWORD, '$1***@').replace(QUERY_SECRET, '$1***');
+}

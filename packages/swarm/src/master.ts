@@ -1,0 +1,151 @@
+/** A master from its first line to its exit code: finds its Redis, looks at it, then supervises. */
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import type { Config } from './config.js';
+import { EXIT, type ExitCode, redisError, SwarmError } from './errors.js';
+import { identityOf } from './identity.js';
+import { createLogger, type Logger } from './log.js';
+import { MasterShell } from './master/shell.js';
+import { OutputSink } from './output-sink.js';
+import { loaderArguments } from './process/fork.js';
+import { isAlive, rawHostName, readBootId, readPidNamespace, readStartTicks } from './process/proc.js';
+import { orphansOf } from './recovery/predecessors.js';
+import { checkRedis } from './redis/checks.js';
+import { connect, type RedisClient } from './redis/connect.js';
+import { type EmbeddedServer, startEmbedded } from './redis/embedded.js';
+import { resolveRedis } from './redis/resolve.js';
+import { stateDirectory } from './redis/state.js';
+import { parseRedisUrl, redactUrl } from './redis/url.js';
+import { findPredecessors } from './registry/predecessors.js';
+import { readSnapshot } from './registry/reader.js';
+import type { MasterInfo } from './registry/schema.js';
+import { RegistryWriter } from './registry/writer.js';
+
+/** Connections' names begin with it; the embedded server's other clients are those whose names do not. */
+const CLIENT_NAME = 'swarm-master';
+const FLUSH_MS = 1_000;
+
+/** Runs a master until it is stopped. Throws a `SwarmError` when it cannot start, or its app cannot. */
+export async function runMaster(config: Config): Promise<ExitCode> {
+  const sink = new OutputSink();
+  const log = createLogger({ format: config.logFormat, level: config.logLevel, sink });
+  try {
+    return await withRedis(config, log, (redis) => supervise(config, log, redis));
+  } finally {
+    await sink.flush(FLUSH_MS);
+  }
+}
+
+interface UsableRedis {
+  client: RedisClient;
+  url: string;
+  isEmbedded: boolean;
+}
+
+async function withRedis(
+  config: Config,
+  log: Logger,
+  use: (redis: UsableRedis) => Promise<ExitCode>,
+): Promise<ExitCode> {
+  // before anything is started: a mistake here is the commonest, and costs nothing to find
+  loaderArguments(config.app);
+  const choice = resolveRedis({ redis: config.redis, env: process.env, pid: process.pid });
+  const embedded = choice.kind === 'embedded' ? await startEmbedded({ stateDir: stateDirectory(), log: (level, text) => log[level](text) }) : null;
+  const url = choice.kind === 'embedded' ? (embedded as EmbeddedServer).url : choice.url;
+  const name = `${CLIENT_NAME}-${process.pid}`;
+  const client = connect(parseRedisUrl(url, '--redis'), { name, role: 'registry', tlsNoVerify: config.redisTlsNoVerify });
+  try {
+    const { version } = await check(client, url, config, log);
+    log.info(embedded ? 'Redis: an embedded one, as none was named (--redis URL or REDIS_URL names another)' : 'Redis', {
+      url: redactUrl(url),
+      version,
+      server: embedded?.server,
+    });
+    return await use({ client, url, isEmbedded: embedded !== null });
+  } finally {
+    client.disconnect();
+    await embedded?.stopIfUnused({ ownNamePrefix: name }).catch((error: unknown) => {
+      log.warn('the embedded Redis was not stopped', { error: String(error) });
+    });
+  }
+}
+
+async function check(client: RedisClient, url: string, config: Config, log: Logger): Promise<{ version: string }> {
+  const onLoading = ({ percent }: { percent: number | null }): void => {
+    log.info('Redis loads its data', { done: percent === null ? undefined : `${Math.round(percent)}%` });
+  };
+  const { version, warnings } = await checkRedis(client, url, { onLoading });
+  const [first] = warnings;
+  if (first && config.strict) throw redisError(first.code, `${first.message} (an error because of --strict)`);
+  for (const { code, message } of warnings) log.warn(message, { code });
+  return { version };
+}
+
+async function supervise(config: Config, log: Logger, redis: UsableRedis): Promise<ExitCode> {
+  const info = masterInfo(config);
+  const writer = new RegistryWriter(redis.client, config.namespace);
+  const { masters } = await readSnapshot(redis.client, config.namespace);
+  const predecessors = findPredecessors(masters, info, (pid, startTicks) => {
+    return !isAlive(pid) || (startTicks !== null && readStartTicks(pid) !== startTicks);
+  });
+  for (const { identity, children } of predecessors) {
+    log.warn('a master on this host ended without stopping; what its children held is released', {
+      master: identity,
+      children: children.length,
+    });
+  }
+  const count = config.groups.reduce((sum, group) => sum + group.count, 0);
+  log.info('starting', { app: config.app, count, identity: info.identity, version: info.version, node: info.node });
+  const shell = new MasterShell({
+    config,
+    info,
+    log,
+    writer,
+    redisUrl: redis.url,
+    redisIsEmbedded: redis.isEmbedded,
+    orphans: orphansOf(predecessors),
+  });
+  const code = await shell.run();
+  if (code === EXIT.appFailed) throw appFailed(config, shell.appError);
+  log.info('stopped', { exit: code });
+  return code;
+}
+
+function appFailed(config: Config, appError: string | null): SwarmError {
+  const why = appError ?? 'its process ended without a word; its output above may say more';
+  return new SwarmError(
+    'SWARM_APP_FAILED',
+    `the app failed to boot three times in each slot, and never booted (${config.app}):\n${why}`,
+    { exitCode: EXIT.appFailed },
+  );
+}
+
+function masterInfo(config: Config): MasterInfo {
+  const host = rawHostName();
+  const { redis, appArguments: _, groups, ...rest } = config;
+  return {
+    identity: identityOf(host, process.pid, randomBytes(4).toString('hex')),
+    host,
+    bootId: readBootId(),
+    pidNamespace: readPidNamespace(),
+    pid: process.pid,
+    pidStartTicks: readStartTicks(process.pid),
+    startedAtMs: Date.now() - Math.round(process.uptime() * 1_000),
+    version: ownVersion(),
+    node: process.versions.node,
+    tag: config.tag,
+    labels: [...config.labels],
+    app: config.app,
+    config: {
+      ...rest,
+      redis: redis === null ? null : redactUrl(redis),
+      // a group's environment is where secrets live: only the names are published
+      groups: groups.map(({ env, ...group }) => ({ ...group, env: Object.keys(env) })),
+    },
+  };
+}
+
+function ownVersion(): string {
+  const file = new URL('../package.json', import.meta.url);
+  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
+}

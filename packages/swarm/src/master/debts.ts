@@ -1,0 +1,53 @@
+/**
+ * Jobs of dead children that are not all accounted for: this master's own, and those that predecessors
+ * on this host left behind. What is still owed when the master leaves stays in the registry for the next.
+ */
+import { isAlive, readStartTicks } from '../process/proc.js';
+import type { Holding } from '../protocol.js';
+import type { Orphan } from '../recovery/predecessors.js';
+import type { Owed } from '../registry/schema.js';
+
+export class Debts {
+  readonly #owed = new Map<string, Holding[]>();
+  #orphans: readonly Orphan[];
+
+  constructor(orphans: readonly Orphan[]) {
+    this.#orphans = orphans;
+  }
+
+  add(owner: string, holdings: Holding[]): void {
+    this.#owed.set(owner, holdings);
+  }
+
+  holdingsOf(owner: string): Holding[] {
+    return this.#owed.get(owner) ?? [];
+  }
+
+  get list(): Owed[] {
+    return [...this.#owed].map(([owner, holdings]) => ({ owner, holdings }));
+  }
+
+  /** Orphans whose process is gone since the last call: their jobs are owed now. */
+  takeGone(): string[] {
+    const gone = this.#orphans.filter((orphan) => {
+      if (this.#owed.has(orphan.owner)) return false;
+      return orphan.gone || !runs(orphan);
+    });
+    for (const { owner, holdings } of gone) this.#owed.set(owner, holdings);
+    return gone.map(({ owner }) => owner);
+  }
+
+  /** @returns the predecessor that owes nothing any more by this, or null */
+  settle(owner: string): string | null {
+    this.#owed.delete(owner);
+    const orphan = this.#orphans.find((other) => other.owner === owner);
+    if (!orphan) return null;
+    this.#orphans = this.#orphans.filter((other) => other !== orphan);
+    return this.#orphans.some(({ master }) => master === orphan.master) ? null : orphan.master;
+  }
+}
+
+/** The very process, not another that was given its pid. */
+function runs({ pid, pidStartTicks }: Orphan): boolean {
+  return isAlive(pid) && (pidStartTicks === null || readStartTicks(pid) === pidStartTicks);
+}

@@ -1,0 +1,53 @@
+/** A master's process table as the registry shows it. Pure. */
+import type { ChildHandle } from '../process/child-handle.js';
+import type { Sample } from '../process/memory.js';
+import type { ChildRecord, LastDeath, MasterState } from '../registry/schema.js';
+import type { Phase, Slot } from '../supervisor/state.js';
+
+export function masterState(phase: Phase, slots: readonly Slot[]): MasterState {
+  if (phase === 'quiet') return 'quiet';
+  if (phase === 'stopping' || phase === 'stopped') return 'stopping';
+  return slots.some(({ state }) => state === 'up') ? 'up' : 'starting';
+}
+
+export function childRecord(
+  slot: Slot,
+  child: ChildHandle,
+  sample: Sample | undefined,
+  lastDeath: LastDeath | null,
+): ChildRecord {
+  const { beat } = child;
+  return {
+    identity: child.identity,
+    slot: slot.index,
+    group: slot.group,
+    state: slot.state,
+    generation: child.generation,
+    pid: child.pid,
+    pidStartTicks: child.pidStartTicks,
+    startedAtMs: child.startedAtMs,
+    readyAtMs: child.readyAtMs,
+    beatAtMs: child.beatAtMs,
+    rssBytes: sample?.rssBytes ?? null,
+    pssBytes: sample?.pssBytes ?? null,
+    heapUsedBytes: beat?.heapUsedBytes ?? null,
+    heapLimitBytes: beat?.heapLimitBytes ?? null,
+    cpuPercent: sample?.cpuPercent ?? null,
+    loopLagMs: beat?.loopLagMs ?? null,
+    elu: beat?.elu ?? null,
+    busy: beat?.busy ?? 0,
+    concurrency: child.concurrency,
+    jobs: beat?.jobs ?? [],
+    processed: beat?.processed ?? 0,
+    failed: beat?.failed ?? 0,
+    restarts: slot.restarts,
+    lastDeath,
+    stuckSinceMs: null,
+    workers: child.workers,
+  };
+}
+
+/** A slot that nobody sits in shows its last child, as far as it still says something. */
+export function emptySeatRecord(slot: Slot, lastChild: ChildRecord, lastDeath: LastDeath): ChildRecord {
+  return { ...lastChild, state: slot.state, busy: 0, jobs: [], restarts: slot.restarts, lastDeath };
+}

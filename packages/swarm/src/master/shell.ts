@@ -1,0 +1,315 @@
+/**
+ * The effect shell around `decide`: whatever happens – a signal, a message, an exit, a timer – becomes
+ * an event, one loop turns events into effects, and the effects are carried out here. Handlers only
+ * enqueue. The master loads neither user code nor BullMQ, so that nothing of theirs can take it down.
+ */
+import type { Config, GroupConfig } from '../config.js';
+import { EXIT, type ExitCode } from '../errors.js';
+import type { Logger } from '../log.js';
+import { ChildHandle, type Exit } from '../process/child-handle.js';
+import { forkChild } from '../process/fork.js';
+import { type Sample, Sampler } from '../process/memory.js';
+import type { ChildMessage } from '../protocol.js';
+import { holdingsOf } from '../recovery/holdings.js';
+import type { Orphan } from '../recovery/predecessors.js';
+import { Reporter } from '../registry/reporter.js';
+import type { ChildRecord, LastDeath, MasterInfo } from '../registry/schema.js';
+import type { MasterReport, RegistryWriter } from '../registry/writer.js';
+import { decide } from '../supervisor/decide.js';
+import type { Effect, SupervisorEvent } from '../supervisor/events.js';
+import { DEFAULT_POLICY, initialState, nextDueAtMs, type Slot, type SupervisorState } from '../supervisor/state.js';
+import { Debts } from './debts.js';
+import { Narrator, where } from './narrator.js';
+import { childRecord, emptySeatRecord, masterState } from './records.js';
+import { listenToSignals } from './signals.js';
+
+const TICK_MS = 1_000;
+const LAST_WRITE_MS = 1_000;
+
+const EXIT_CODES = {
+  stopped: EXIT.ok,
+  killed: EXIT.killed,
+  forced: EXIT.forced,
+  'app-failed': EXIT.appFailed,
+} as const;
+
+export interface MasterParts {
+  config: Config;
+  info: MasterInfo;
+  log: Logger;
+  writer: RegistryWriter;
+  redisUrl: string;
+  redisIsEmbedded: boolean;
+  /** What predecessors' children left behind. */
+  orphans: readonly Orphan[];
+}
+
+export class MasterShell {
+  readonly #parts: MasterParts;
+  readonly #log: Logger;
+  readonly #narrator: Narrator;
+  readonly #reporter: Reporter;
+  readonly #debts: Debts;
+  readonly #sampler = new Sampler();
+  readonly #children = new Map<number, ChildHandle>();
+  readonly #samples = new Map<number, Sample>();
+  /** By slot: who sat there before, and how it ended. */
+  readonly #last = new Map<number, { record: ChildRecord; death: LastDeath }>();
+  #state: SupervisorState;
+  readonly #queue: SupervisorEvent[] = [];
+  #deciding = false;
+  #dueTimer: NodeJS.Timeout | undefined;
+  #sampling = false;
+  #appError: string | null = null;
+  #finish: (code: ExitCode) => void = () => {};
+
+  constructor(parts: MasterParts) {
+    const { config, log, writer } = parts;
+    this.#parts = parts;
+    this.#log = log;
+    this.#narrator = new Narrator(log);
+    this.#debts = new Debts(parts.orphans);
+    const { drainTimeoutMs, bootTimeoutMs } = config;
+    this.#state = initialState(config.groups, { ...DEFAULT_POLICY, drainTimeoutMs, bootTimeoutMs }, performance.now());
+    this.#reporter = new Reporter({
+      writer,
+      log,
+      snapshot: () => this.#report(),
+      onLost: () => this.#enqueue({ type: 'redisLost' }),
+      onBack: () => this.#enqueue({ type: 'redisBack' }),
+    });
+  }
+
+  /** The app's own words about why it does not boot. */
+  get appError(): string | null {
+    return this.#appError;
+  }
+
+  /** Runs until it is stopped, or the app proves unable to boot. */
+  async run(): Promise<ExitCode> {
+    const finished = new Promise<ExitCode>((resolve) => {
+      this.#finish = resolve;
+    });
+    const stopListening = listenToSignals({
+      onEvent: (event, signal) => this.#onSignal(event, signal),
+      onUnused: (signal) => this.#log.info('signal has no effect in this version', { signal }),
+    });
+    const ticker = setInterval(() => this.#tick(), TICK_MS);
+    this.#tick();
+    const code = await finished;
+    clearInterval(ticker);
+    clearTimeout(this.#dueTimer);
+    this.#sampler.close();
+    await this.#reporter.close(this.#debts.list.length > 0 ? 'write' : 'remove', LAST_WRITE_MS);
+    stopListening();
+    return code;
+  }
+
+  #onSignal(event: SupervisorEvent, signal: NodeJS.Signals): void {
+    const { phase } = this.#state;
+    this.#enqueue(event);
+    const now = this.#state.phase;
+    if (event.type === 'stopForced') this.#log.warn('stopping now', { signal });
+    else if (now !== phase) this.#log.info(now === 'stopped' ? 'stopping' : now, { signal });
+  }
+
+  #enqueue(event: SupervisorEvent): void {
+    this.#queue.push(event);
+    if (this.#deciding) return;
+    this.#deciding = true;
+    for (let next = this.#queue.shift(); next; next = this.#queue.shift()) {
+      const { state, effects } = decide(this.#state, next, { nowMs: performance.now(), random: Math.random() });
+      this.#state = state;
+      for (const effect of effects) this.#carryOut(effect);
+    }
+    this.#deciding = false;
+    this.#setDueTimer();
+  }
+
+  #carryOut(effect: Effect): void {
+    switch (effect.type) {
+      case 'spawn':
+        void this.#spawn(effect.slot);
+        return;
+      case 'send':
+        this.#children.get(effect.slot)?.send(effect.message);
+        return;
+      case 'kill': {
+        const child = this.#children.get(effect.slot);
+        if (child) this.#narrator.kill(child, effect.reason);
+        child?.killGroup();
+        return;
+      }
+      case 'release':
+        this.#askForRelease(effect);
+        return;
+      case 'settle':
+        this.#settle(effect.owner);
+        return;
+      case 'announceExit':
+        this.#announceExit(effect);
+        return;
+      case 'log':
+        this.#log[effect.level](effect.message, { ...this.#where(effect.slot), ...effect.fields });
+        return;
+      case 'report':
+        this.#reporter.changed();
+        return;
+      case 'exit':
+        this.#finish(EXIT_CODES[effect.reason]);
+        return;
+    }
+  }
+
+  async #spawn(index: number): Promise<void> {
+    const { config, info, redisUrl, redisIsEmbedded } = this.#parts;
+    const group = this.#groupOf(index);
+    const { generation } = this.#state;
+    try {
+      const order = { config, group, slot: index, generation, host: info.host, redisUrl, redisIsEmbedded };
+      const child = new ChildHandle(await forkChild(order), index, group.name, generation, {
+        onMessage: (from, message) => this.#onMessage(from, message),
+        onMalformed: (from, why) => this.#narrator.malformed(from, why),
+        onLine: ({ slot, pid }, stream, text) => this.#log.childOutput({ slot, pid, stream, text }),
+        onExit: (from, exit) => this.#onExit(from, exit),
+      });
+      this.#children.set(index, child);
+      this.#narrator.spawned(child);
+      this.#enqueue({ type: 'childSpawned', slot: index, identity: child.identity, pid: child.pid });
+    } catch (error) {
+      this.#enqueue({ type: 'spawnFailed', slot: index, error: (error as Error).message });
+    }
+  }
+
+  #onMessage(child: ChildHandle, message: ChildMessage): void {
+    const { slot, identity } = child;
+    switch (message.type) {
+      case 'ready':
+        this.#narrator.ready(child, message);
+        this.#enqueue({ type: 'childReady', slot, identity, canRelease: message.canRelease });
+        return;
+      case 'released': {
+        const { releaseId, error } = message;
+        this.#narrator.released(child, message);
+        this.#enqueue({ type: 'releaseAnswered', releaseId, by: identity, error });
+        return;
+      }
+      case 'uncaught':
+        this.#appError = message.stack || message.message;
+        return this.#narrator.uncaught(child, message);
+      case 'draining':
+        return this.#narrator.draining(child, message);
+      case 'drained':
+        return this.#narrator.drained(child, message);
+      case 'log':
+        return this.#narrator.relayed(child, message);
+      case 'workerStarted':
+        return this.#reporter.changed();
+      case 'beat':
+        return;
+    }
+  }
+
+  #onExit(child: ChildHandle, { code, signal }: Exit): void {
+    const { slot: index, identity, pid } = child;
+    const drained = child.drained !== null && child.drained.error === null;
+    const holdings = holdingsOf(child.workers, child.jobs);
+    const held = holdings.length > 0;
+    if (held && !drained) this.#debts.add(identity, holdings);
+    const slot = this.#slot(index);
+    const death: LastDeath = { atMs: Date.now(), identity, pid, code, signal };
+    if (slot) this.#last.set(index, { record: childRecord(slot, child, this.#samples.get(pid), death), death });
+    this.#enqueue({ type: 'childExited', slot: index, identity, drained, held });
+    if (this.#children.get(index) === child) this.#children.delete(index);
+    this.#samples.delete(pid);
+  }
+
+  #announceExit({ slot, identity, killedFor, restartInMs }: Extract<Effect, { type: 'announceExit' }>): void {
+    const child = this.#children.get(slot);
+    if (child?.identity !== identity) return;
+    const rssBytes = this.#samples.get(child.pid)?.rssBytes ?? null;
+    this.#narrator.exited(child, { killedFor, restartInMs, rssBytes });
+    if (killedFor !== 'boot-timeout') return;
+    const { app, bootTimeoutMs } = this.#parts.config;
+    const why = child.workers.length > 0 ? 'its Workers have no connection' : 'it has started no BullMQ Worker';
+    this.#appError =
+      `${app} was not ready within ${bootTimeoutMs} ms (--boot-timeout): ${why}. A program is ready when its first ` +
+      'BullMQ Worker runs on a live connection, an app of defineApp() when its boot() is done.';
+  }
+
+  #askForRelease({ releaseId, owner, by }: Extract<Effect, { type: 'release' }>): void {
+    const releaser = [...this.#children.values()].find(({ identity }) => identity === by);
+    releaser?.send({ type: 'release', releaseId, holdings: this.#debts.holdingsOf(owner) });
+  }
+
+  #settle(owner: string): void {
+    const predecessor = this.#debts.settle(owner);
+    if (!predecessor) return;
+    this.#log.info('a predecessor is accounted for', { master: predecessor });
+    this.#parts.writer.removeMaster(predecessor).catch(() => {
+      // it expires by itself
+    });
+  }
+
+  #tick(): void {
+    this.#enqueue({ type: 'tick' });
+    for (const owner of this.#debts.takeGone()) this.#enqueue({ type: 'predecessorFound', owner });
+    void this.#sample();
+  }
+
+  #setDueTimer(): void {
+    clearTimeout(this.#dueTimer);
+    const dueAtMs = nextDueAtMs(this.#state);
+    if (dueAtMs === null || this.#state.phase === 'stopped') return;
+    const inMs = Math.max(1, Math.ceil(dueAtMs - performance.now()));
+    this.#dueTimer = setTimeout(() => this.#enqueue({ type: 'tick' }), inMs);
+  }
+
+  async #sample(): Promise<void> {
+    if (this.#sampling) return;
+    this.#sampling = true;
+    try {
+      const pids = [...this.#children.values()].map(({ pid }) => pid);
+      for (const [pid, sample] of await this.#sampler.sample(pids)) this.#samples.set(pid, sample);
+    } finally {
+      this.#sampling = false;
+    }
+  }
+
+  #report(): MasterReport {
+    const { info, config } = this.#parts;
+    const { phase, generation, slots } = this.#state;
+    return {
+      info,
+      state: masterState(phase, slots),
+      generation,
+      count: config.groups.reduce((sum, { count }) => sum + count, 0),
+      children: slots.flatMap((slot) => this.#record(slot) ?? []),
+      owed: this.#debts.list,
+    };
+  }
+
+  #record(slot: Slot): ChildRecord | null {
+    const child = this.#children.get(slot.index);
+    const last = this.#last.get(slot.index);
+    if (child && slot.child?.identity === child.identity) {
+      return childRecord(slot, child, this.#samples.get(child.pid), last?.death ?? null);
+    }
+    return last ? emptySeatRecord(slot, last.record, last.death) : null;
+  }
+
+  #slot(index: number): Slot | undefined {
+    return this.#state.slots.find((slot) => slot.index === index);
+  }
+
+  #groupOf(index: number): GroupConfig {
+    const name = this.#slot(index)?.group;
+    return this.#parts.config.groups.find((group) => group.name === name) as GroupConfig;
+  }
+
+  #where(index: number | null): { slot?: number; generation?: number; pid?: number } {
+    const child = index === null ? undefined : this.#children.get(index);
+    if (child) return where(child);
+    return index === null ? {} : { slot: index };
+  }
+}

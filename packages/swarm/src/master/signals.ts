@@ -1,0 +1,41 @@
+/** The operating system's signals as a master understands them. Nothing is decided here, nor done. */
+import type { SupervisorEvent } from '../supervisor/events.js';
+
+/** Within this, a second INT is an echo of the first: terminals and supervisors send several. */
+const SECOND_INT_AFTER_MS = 1_000;
+
+export interface SignalListener {
+  onEvent(event: SupervisorEvent, signal: NodeJS.Signals): void;
+  /** A signal that this version has no use for. */
+  onUnused(signal: NodeJS.Signals): void;
+}
+
+/** @returns takes the handlers away again */
+export function listenToSignals(listener: SignalListener): () => void {
+  let firstIntAtMs: number | null = null;
+  const on: Partial<Record<NodeJS.Signals, (signal: NodeJS.Signals) => void>> = {
+    SIGTERM: (signal) => listener.onEvent({ type: 'stopRequested' }, signal),
+    SIGINT: (signal) => {
+      const nowMs = performance.now();
+      firstIntAtMs ??= nowMs;
+      const forced = nowMs - firstIntAtMs >= SECOND_INT_AFTER_MS;
+      listener.onEvent({ type: forced ? 'stopForced' : 'stopRequested' }, signal);
+    },
+    SIGTSTP: (signal) => listener.onEvent({ type: 'quietRequested' }, signal),
+    SIGCONT: (signal) => listener.onEvent({ type: 'resumeRequested' }, signal),
+    SIGHUP: (signal) => {
+      // a terminal that closes takes its programs with it
+      if (process.stdout.isTTY) listener.onEvent({ type: 'stopRequested' }, signal);
+      else listener.onUnused(signal);
+    },
+    SIGUSR2: (signal) => listener.onUnused(signal),
+    SIGTTIN: (signal) => listener.onUnused(signal),
+    // node would open a debugger port
+    SIGUSR1: () => {},
+  };
+  const entries = Object.entries(on) as [NodeJS.Signals, (signal: NodeJS.Signals) => void][];
+  for (const [signal, handler] of entries) process.on(signal, handler);
+  return () => {
+    for (const [signal, handler] of entries) process.off(signal, handler);
+  };
+}

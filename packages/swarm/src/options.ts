@@ -1,0 +1,263 @@
+/**
+ * Every option of swarm, one row an option. The command line, the environment, the config file, `--help`,
+ * `swarm config` and the README's table all come from here; to add an option is to add its row.
+ *
+ * A row reads one text to one value and says in words what it takes. Who asked (a flag, a variable, a key
+ * of a file) is known only to the caller, so the message is put together in `parseOption`.
+ */
+import type { LogFormat, LogLevel } from './config.js';
+import { usageError } from './errors.js';
+import {
+  duration,
+  type ItemOf,
+  list,
+  type OptionRow,
+  type OptionSection,
+  oneOf,
+  optional,
+  readQueue,
+  shortText,
+  toggle,
+  value,
+  wholeNumber,
+} from './option-row.js';
+import { parseRedisUrl } from './redis/url.js';
+
+export const MAX_COUNT = 512;
+
+export const OPTIONS = {
+  count: optional({
+    flag: 'count',
+    env: ['SWARM_COUNT', 'COUNT', 'NUM_WORKERS'],
+    section: 'Children',
+    placeholder: 'N',
+    describe: `children, 1 to ${MAX_COUNT}`,
+    defaultText: 'CPUs allowed',
+    group: 'own',
+    ...wholeNumber(1, MAX_COUNT),
+  }),
+  concurrency: optional({
+    flag: 'concurrency',
+    alias: 'c',
+    env: ['SWARM_CONCURRENCY'],
+    section: 'Children',
+    placeholder: 'N',
+    describe: 'jobs at once in one child; a program with Workers of its own keeps theirs unless this is given',
+    defaultText: '5',
+    group: 'shared',
+    ...wholeNumber(1, 10_000),
+  }),
+  nodeArgs: list({
+    flag: 'node-arg',
+    env: ['SWARM_NODE_ARGS', 'SWARM_NODE_ARG'],
+    section: 'Children',
+    placeholder: 'A',
+    describe: "an option for each child's node, e.g. --expose-gc; repeatable",
+    defaultText: 'none',
+    takes: 'an option of node such as --expose-gc or --require=./setup.cjs',
+    read: (text) => (/^-[^\s=]/.test(text) ? text : undefined),
+    dashed: true,
+  }),
+  watchdog: toggle({
+    flag: 'watchdog',
+    env: ['SWARM_NO_WATCHDOG', 'SWARM_WATCHDOG'],
+    section: 'Children',
+    describe: 'children without a watchdog thread',
+    fallback: 'on',
+    negated: true,
+  }),
+  queues: list({
+    flag: 'queue',
+    alias: 'q',
+    env: ['SWARM_QUEUES', 'SWARM_QUEUE'],
+    section: 'Queues and Redis',
+    placeholder: 'NAME[,WEIGHT]',
+    describe: 'a queue to work on; repeatable. In the order given, or by weight where one has a weight',
+    defaultText: "all of the app's",
+    group: 'own',
+    takes: 'NAME or NAME,WEIGHT: a name without colon or comma, a whole weight from 1 to 1000',
+    read: readQueue,
+    show: (queue) => (queue.weight === null ? queue.name : `${queue.name},${queue.weight}`),
+  }),
+  prefix: value({
+    flag: 'prefix',
+    env: ['SWARM_PREFIX'],
+    section: 'Queues and Redis',
+    placeholder: 'P',
+    describe: "key prefix of a swarm app's queues",
+    fallback: 'bull',
+    takes: 'a key prefix of 1 to 200 characters without blanks',
+    read: (text) => (/^[^\s\p{Cc}]{1,200}$/u.test(text) ? text : undefined),
+  }),
+  redis: optional({
+    flag: 'redis',
+    env: ['SWARM_REDIS_URL', 'REDIS_URL', 'SWARM_REDIS'],
+    section: 'Queues and Redis',
+    placeholder: 'URL|embedded',
+    describe: "where the registry and a swarm app's queues are",
+    defaultText: 'a redis-server of its own',
+    takes: 'embedded, or the URL of a Redis',
+    read: (text, source) => {
+      if (text !== 'embedded') parseRedisUrl(text, source);
+      return text;
+    },
+    secret: true,
+  }),
+  redisTlsNoVerify: toggle({
+    flag: 'redis-tls-no-verify',
+    env: ['SWARM_REDIS_TLS_NO_VERIFY'],
+    section: 'Queues and Redis',
+    describe: "accept any certificate of Redis's",
+    fallback: 'off',
+  }),
+  namespace: value({
+    flag: 'namespace',
+    env: ['SWARM_NAMESPACE'],
+    section: 'Queues and Redis',
+    placeholder: 'NS',
+    describe: 'registry namespace',
+    fallback: 'default',
+    takes: 'a name of 1 to 100 letters, digits and . _ -',
+    read: (text) => (/^[\w.-]{1,100}$/.test(text) ? text : undefined),
+  }),
+  timeout: value({
+    flag: 'timeout',
+    env: ['SWARM_TIMEOUT'],
+    section: 'Time limits',
+    placeholder: 'D',
+    describe: 'for jobs to finish in at a stop; what is unfinished then is handed back',
+    fallback: '25s',
+    ...duration(0),
+  }),
+  bootTimeout: value({
+    flag: 'boot-timeout',
+    env: ['SWARM_BOOT_TIMEOUT'],
+    section: 'Time limits',
+    placeholder: 'D',
+    describe: 'a child that is not ready by then is killed',
+    fallback: '60s',
+    ...duration(1),
+  }),
+  tag: optional({
+    flag: 'tag',
+    env: ['SWARM_TAG'],
+    section: 'Names',
+    placeholder: 'T',
+    describe: 'shown in the registry',
+    defaultText: "name of the app's package",
+    ...shortText(),
+  }),
+  labels: list({
+    flag: 'label',
+    env: ['SWARM_LABELS', 'SWARM_LABEL'],
+    section: 'Names',
+    placeholder: 'L',
+    describe: 'shown in the registry; repeatable',
+    defaultText: 'none',
+    ...shortText(),
+  }),
+  strict: toggle({
+    flag: 'strict',
+    env: ['SWARM_STRICT'],
+    section: 'Start and log',
+    describe: 'warnings at start are errors',
+    fallback: 'off',
+  }),
+  logFormat: optional({
+    flag: 'log-format',
+    env: ['SWARM_LOG_FORMAT'],
+    section: 'Start and log',
+    placeholder: 'json|pretty',
+    describe: 'one line an event, on stdout',
+    defaultText: 'pretty on a terminal, else json',
+    ...oneOf<LogFormat>('json', 'pretty'),
+  }),
+  logLevel: value({
+    flag: 'log-level',
+    env: ['SWARM_LOG_LEVEL'],
+    section: 'Start and log',
+    placeholder: 'LEVEL',
+    describe: 'debug, info, warn or error',
+    fallback: 'info',
+    ...oneOf<LogLevel>('debug', 'info', 'warn', 'error'),
+  }),
+  config: optional({
+    flag: 'config',
+    env: ['SWARM_CONFIG'],
+    section: 'Start and log',
+    placeholder: 'F',
+    describe: 'file with the same options in camelCase, and groups',
+    defaultText: 'swarm.config.{ts,mts,js,mjs,cjs,json}',
+    takes: 'the path of a file',
+    read: (text) => (text === '' ? undefined : text),
+    noFile: true,
+  }),
+};
+
+export type OptionName = keyof typeof OPTIONS;
+
+type ValueOf<Row> = Row extends { kind: 'list' }
+  ? readonly ItemOf<Row>[]
+  : Row extends { fallback: null }
+    ? ItemOf<Row> | null
+    : ItemOf<Row>;
+/** The type of each option's value; durations are milliseconds. */
+export type OptionValues = { [Name in OptionName]: ValueOf<(typeof OPTIONS)[Name]> };
+
+export const OPTION_NAMES = Object.keys(OPTIONS) as OptionName[];
+
+export function optionRow(name: OptionName): OptionRow {
+  return OPTIONS[name] as OptionRow;
+}
+
+/** As it is shown and typed, with its dashes: `--count`, `--no-watchdog`. */
+export function shownFlag(row: OptionRow): string {
+  return row.negated ? `--no-${row.flag}` : `--${row.flag}`;
+}
+
+/** Keys of a config file for an option: its name, and its flag in camelCase where that differs. */
+export function fileKeys(name: OptionName): string[] {
+  const row = optionRow(name);
+  if (row.noFile) return [];
+  const flag = shownFlag(row)
+    .slice(2)
+    .replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
+  return [...new Set([name, flag])];
+}
+
+/**
+ * @param source who gave the text, as it begins the message: `--count`, `COUNT`, `count in swarm.config.json`
+ * @throws SwarmError `SWARM_BAD_<FLAG>`, exit 64
+ */
+export function parseOption(name: OptionName, text: string, source: string): unknown {
+  const row = optionRow(name);
+  const parsed = row.read(text, source);
+  if (parsed === undefined) throw badOption(name, text, source);
+  return parsed;
+}
+
+export function badOption(name: OptionName, got: unknown, source: string): Error {
+  const row = optionRow(name);
+  const shown = row.secret ? `a value of type ${typeof got}` : (JSON.stringify(got) ?? typeof got);
+  const code = `SWARM_BAD_${row.flag.toUpperCase().replaceAll('-', '_')}`;
+  return usageError(code, `${source} takes ${row.takes}, got ${shown}`);
+}
+
+/** One row of the table of options in the documentation. */
+export interface OptionDoc {
+  /** `-c, --concurrency N` */
+  flag: string;
+  env: readonly string[];
+  defaultText: string;
+  describe: string;
+  section: OptionSection;
+}
+
+export function optionRows(): OptionDoc[] {
+  return OPTION_NAMES.map((name) => {
+    const row = optionRow(name);
+    const flag = [row.alias ? `-${row.alias}, ` : '', shownFlag(row), row.placeholder ? ` ${row.placeholder}` : ''];
+    const { env, defaultText, describe, section } = row;
+    return { flag: flag.join(''), env, defaultText, describe, section };
+  });
+}

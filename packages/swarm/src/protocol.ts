@@ -1,0 +1,197 @@
+/**
+ * Every message between a master and its children, in one place. Messages travel over the IPC channel
+ * of `child_process.fork` as JSON. An app may use `process.send` itself, so each of ours is wrapped in
+ * an envelope under `swarm`: what has none is not ours and is ignored, what has one and is malformed is
+ * rejected by the parsers below, which are the only way in.
+ *
+ * Written without a schema library: every child loads this file, and a child should cost little more
+ * than the program that runs in it.
+ */
+
+/** A BullMQ `Worker` that runs in a child, as much as anybody else needs to find its jobs. */
+export interface WorkerInfo {
+  /** BullMQ's queue name. */
+  queue: string;
+  /** BullMQ's key prefix, e.g. `bull`. */
+  prefix: string;
+  /** Every lock token of this Worker begins with it, e.g. `2f1c…:`. */
+  tokenPrefix: string;
+  /** Which Redis the queue is on: a hash of its address, no secret in it. */
+  redisId: string;
+}
+
+/** A job that a child runs now. */
+export interface ActiveJob {
+  queue: string;
+  id: string;
+  name: string;
+  /** Epoch ms. */
+  startedAtMs: number;
+}
+
+/** What a child says of itself once a second. Counters are since the child's start. */
+export interface Beat {
+  heapUsedBytes: number;
+  heapLimitBytes: number;
+  /** The longest delay of the event loop since the last beat, ms. */
+  loopLagMs: number;
+  /** Event loop utilisation since the last beat, 0 to 1. */
+  elu: number;
+  busy: number;
+  concurrency: number;
+  /** At most `MAX_LISTED_JOBS`, oldest first. */
+  jobs: ActiveJob[];
+  processed: number;
+  failed: number;
+}
+
+/** A beat lists no more jobs than this; `busy` counts all of them. */
+export const MAX_LISTED_JOBS = 100;
+
+/** Jobs that a dead child may have held on one queue, for a sibling to release. */
+export interface Holding {
+  queue: string;
+  prefix: string;
+  redisId: string;
+  tokenPrefixes: string[];
+  /** Jobs that the child last reported there: released too if their lock is gone. */
+  jobIds: string[];
+}
+
+/** What became of one job of a dead child. */
+export interface ReleasedJob {
+  queue: string;
+  id: string;
+  /** `finished`: it was no longer the dead child's when the releaser came to it. */
+  outcome: 'released' | 'finished';
+}
+
+export type MasterMessage =
+  | { type: 'quiet' }
+  | { type: 'resume' }
+  /** Drain for so long, hand back what is unfinished, run close hooks, exit. A second one shortens the first. */
+  | { type: 'stop'; drainTimeoutMs: number }
+  | { type: 'release'; releaseId: string; holdings: Holding[] };
+
+export type ChildMessage =
+  | { type: 'workerStarted'; worker: WorkerInfo }
+  | { type: 'ready'; bullmqVersion: string | null; concurrency: number; canRelease: boolean }
+  | { type: 'beat'; beat: Beat }
+  /** The app could not be loaded, or an error nobody caught ends the child. */
+  | { type: 'uncaught'; phase: 'boot' | 'run'; message: string; stack: string }
+  /** Answer to `release`. `unserved` names queues of the request that no Worker here serves. */
+  | { type: 'released'; releaseId: string; jobs: ReleasedJob[]; unserved: string[]; error: string | null }
+  | { type: 'draining'; busy: number }
+  /** Nothing is held any more (unless `error` says why); close hooks run now, then the child exits. */
+  | { type: 'drained'; handedBack: ActiveJob[]; error: string | null }
+  | { type: 'log'; level: 'info' | 'warn' | 'error'; message: string };
+
+/** The envelope; see the file comment. */
+export interface Envelope<M> {
+  swarm: M;
+}
+
+export function wrap<M extends MasterMessage | ChildMessage>(message: M): Envelope<M> {
+  return { swarm: message };
+}
+
+/** `foreign`: not ours. `malformed`: ours by its envelope, but not a message we know. */
+export type Parsed<M> = { kind: 'message'; message: M } | { kind: 'foreign' } | { kind: 'malformed'; why: string };
+
+export function parseMasterMessage(raw: unknown): Parsed<MasterMessage> {
+  return parse(raw, MASTER_FIELDS);
+}
+
+export function parseChildMessage(raw: unknown): Parsed<ChildMessage> {
+  return parse(raw, CHILD_FIELDS);
+}
+
+type Check = (value: unknown) => boolean;
+type Fields<M extends { type: string }> = {
+  [T in M['type']]: { [F in Exclude<keyof Extract<M, { type: T }>, 'type'>]: Check };
+};
+
+const isString: Check = (value) => typeof value === 'string';
+const isCount: Check = (value) => typeof value === 'number' && Number.isFinite(value) && value >= 0;
+const isBoolean: Check = (value) => typeof value === 'boolean';
+const nullOr =
+  (check: Check): Check =>
+  (value) =>
+    value === null || check(value);
+const oneOf =
+  (...words: string[]): Check =>
+  (value) =>
+    typeof value === 'string' && words.includes(value);
+const listOf =
+  (check: Check): Check =>
+  (value) =>
+    Array.isArray(value) && value.every(check);
+const record =
+  (fields: Record<string, Check>): Check =>
+  (value) =>
+    isRecord(value) && Object.entries(fields).every(([name, check]) => check(value[name]));
+
+const isWorkerInfo = record({ queue: isString, prefix: isString, tokenPrefix: isString, redisId: isString });
+const isActiveJob = record({ queue: isString, id: isString, name: isString, startedAtMs: isCount });
+
+const MASTER_FIELDS: Fields<MasterMessage> = {
+  quiet: {},
+  resume: {},
+  stop: { drainTimeoutMs: isCount },
+  release: {
+    releaseId: isString,
+    holdings: listOf(
+      record({
+        queue: isString,
+        prefix: isString,
+        redisId: isString,
+        tokenPrefixes: listOf(isString),
+        jobIds: listOf(isString),
+      }),
+    ),
+  },
+};
+
+const CHILD_FIELDS: Fields<ChildMessage> = {
+  workerStarted: { worker: isWorkerInfo },
+  ready: { bullmqVersion: nullOr(isString), concurrency: isCount, canRelease: isBoolean },
+  beat: {
+    beat: record({
+      heapUsedBytes: isCount,
+      heapLimitBytes: isCount,
+      loopLagMs: isCount,
+      elu: isCount,
+      busy: isCount,
+      concurrency: isCount,
+      jobs: (value) => Array.isArray(value) && value.length <= MAX_LISTED_JOBS && value.every(isActiveJob),
+      processed: isCount,
+      failed: isCount,
+    }),
+  },
+  uncaught: { phase: oneOf('boot', 'run'), message: isString, stack: isString },
+  released: {
+    releaseId: isString,
+    jobs: listOf(record({ queue: isString, id: isString, outcome: oneOf('released', 'finished') })),
+    unserved: listOf(isString),
+    error: nullOr(isString),
+  },
+  draining: { busy: isCount },
+  drained: { handedBack: listOf(isActiveJob), error: nullOr(isString) },
+  log: { level: oneOf('info', 'warn', 'error'), message: isString },
+};
+
+function parse<M extends { type: string }>(raw: unknown, types: Record<string, Record<string, Check>>): Parsed<M> {
+  if (!isRecord(raw) || !Object.hasOwn(raw, 'swarm')) return { kind: 'foreign' };
+  const body = raw['swarm'];
+  if (!isRecord(body) || typeof body['type'] !== 'string') return { kind: 'malformed', why: 'no type' };
+  const fields = Object.hasOwn(types, body['type']) ? types[body['type']] : undefined;
+  if (!fields) return { kind: 'malformed', why: `unknown type ${JSON.stringify(body['type'].slice(0, 40))}` };
+  for (const [name, check] of Object.entries(fields)) {
+    if (!check(body[name])) return { kind: 'malformed', why: `${body['type']}.${name}` };
+  }
+  return { kind: 'message', message: body as unknown as M };
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,200 @@
+/**
+ * Registry text → records. Anybody may write to a Redis, and other versions of swarm do: what is malformed
+ * gives null or a default and never throws. Only what a record makes no sense without is required.
+ */
+import type { ActiveJob, Holding, WorkerInfo } from '../protocol.js';
+import type { ChildRecord, ChildState, LastDeath, MasterInfo, MasterRecord, MasterState, Owed } from './schema.js';
+import { STALE_AFTER_MS } from './writer.js';
+
+type Fields = Readonly<Record<string, unknown>>;
+
+const CHILD_STATES: readonly string[] = ['starting', 'up', 'quiet', 'stopping', 'backoff', 'failed'] satisfies ChildState[];
+const MASTER_STATES: readonly string[] = ['starting', 'up', 'quiet', 'stopping'] satisfies MasterState[];
+const CHILD_FIELD = 'child:';
+
+export interface DecodedMaster {
+  /** null: no record can be made of the hash. */
+  master: MasterRecord | null;
+  /** What was skipped, for people. */
+  warnings: string[];
+}
+
+/** `hash` as HGETALL gives it, `nowMs` by Redis's clock. */
+export function decodeMaster(identity: string, hash: Readonly<Record<string, string>>, nowMs: number): DecodedMaster {
+  const warnings: string[] = [];
+  const info = decodeInfo(identity, parse(hash['info']));
+  const beatAtMs = numberOf(Number(hash['beatAtMs'] ?? Number.NaN));
+  const state = hash['state'] ?? '';
+  if (info === null || beatAtMs === null || !MASTER_STATES.includes(state)) {
+    return { master: null, warnings: [`master ${identity}: malformed entry skipped`] };
+  }
+  const children: ChildRecord[] = [];
+  for (const [field, text] of Object.entries(hash)) {
+    if (!field.startsWith(CHILD_FIELD)) continue;
+    const child = decodeChild(parse(text));
+    if (child) children.push(child);
+    else warnings.push(`master ${identity}: malformed ${field} skipped`);
+  }
+  children.sort((a, b) => compare(a.group, b.group) || a.slot - b.slot || a.generation - b.generation);
+  const master: MasterRecord = {
+    identity,
+    host: info.host,
+    pid: info.pid,
+    state: state as MasterState,
+    generation: count(Number(hash['generation'])),
+    startedAtMs: info.startedAtMs,
+    beatAtMs,
+    stale: nowMs - beatAtMs > STALE_AFTER_MS,
+    tag: info.tag,
+    version: info.version,
+    count: count(Number(hash['count'])),
+    children,
+    info,
+    owed: list(parseJson(hash['owed']), decodeOwed),
+    rttUs: numberOf(hash['rttUs'] === undefined ? null : Number(hash['rttUs'])),
+  };
+  return { master, warnings };
+}
+
+function decodeInfo(identity: string, fields: Fields | null): MasterInfo | null {
+  if (fields === null) return null;
+  const pid = numberOf(fields['pid']);
+  if (typeof fields['host'] !== 'string' || pid === null) return null;
+  return {
+    identity,
+    host: fields['host'],
+    bootId: stringOrNull(fields['bootId']),
+    pidNamespace: stringOrNull(fields['pidNamespace']),
+    pid,
+    pidStartTicks: numberOf(fields['pidStartTicks']),
+    startedAtMs: count(fields['startedAtMs']),
+    version: string(fields['version']),
+    node: string(fields['node']),
+    tag: string(fields['tag']),
+    labels: list(fields['labels'], stringOrNull),
+    app: string(fields['app']),
+    config: fieldsOf(fields['config']) ?? {},
+  };
+}
+
+/** null: not a child's record. */
+export function decodeChild(fields: Fields | null): ChildRecord | null {
+  if (fields === null) return null;
+  const { identity, state } = fields;
+  const slot = numberOf(fields['slot']);
+  if (typeof identity !== 'string' || slot === null || slot < 0) return null;
+  if (typeof state !== 'string' || !CHILD_STATES.includes(state)) return null;
+  return {
+    identity,
+    slot,
+    group: string(fields['group'], 'default'),
+    state: state as ChildState,
+    generation: count(fields['generation']),
+    pid: count(fields['pid']),
+    pidStartTicks: numberOf(fields['pidStartTicks']),
+    startedAtMs: count(fields['startedAtMs']),
+    readyAtMs: numberOf(fields['readyAtMs']),
+    beatAtMs: numberOf(fields['beatAtMs']),
+    rssBytes: numberOf(fields['rssBytes']),
+    pssBytes: numberOf(fields['pssBytes']),
+    heapUsedBytes: numberOf(fields['heapUsedBytes']),
+    heapLimitBytes: numberOf(fields['heapLimitBytes']),
+    cpuPercent: numberOf(fields['cpuPercent']),
+    loopLagMs: numberOf(fields['loopLagMs']),
+    elu: numberOf(fields['elu']),
+    busy: count(fields['busy']),
+    concurrency: count(fields['concurrency']),
+    jobs: list(fields['jobs'], decodeJob),
+    processed: count(fields['processed']),
+    failed: count(fields['failed']),
+    restarts: count(fields['restarts']),
+    lastDeath: decodeDeath(fieldsOf(fields['lastDeath'])),
+    stuckSinceMs: numberOf(fields['stuckSinceMs']),
+    workers: list(fields['workers'], decodeWorker),
+  };
+}
+
+function decodeJob(value: unknown): ActiveJob | null {
+  const job = fieldsOf(value);
+  if (!job || typeof job['queue'] !== 'string' || typeof job['id'] !== 'string') return null;
+  return { queue: job['queue'], id: job['id'], name: string(job['name']), startedAtMs: count(job['startedAtMs']) };
+}
+
+function decodeWorker(value: unknown): WorkerInfo | null {
+  const worker = fieldsOf(value);
+  const queue = worker?.['queue'];
+  const prefix = worker?.['prefix'];
+  const tokenPrefix = worker?.['tokenPrefix'];
+  const redisId = worker?.['redisId'];
+  // A release acts on these: an empty token prefix would be everybody's.
+  if (typeof queue !== 'string' || typeof prefix !== 'string') return null;
+  if (typeof tokenPrefix !== 'string' || tokenPrefix === '' || typeof redisId !== 'string') return null;
+  return { queue, prefix, tokenPrefix, redisId };
+}
+
+function decodeOwed(value: unknown): Owed | null {
+  const owed = fieldsOf(value);
+  if (!owed || typeof owed['owner'] !== 'string') return null;
+  return { owner: owed['owner'], holdings: list(owed['holdings'], decodeHolding) };
+}
+
+function decodeHolding(value: unknown): Holding | null {
+  const holding = fieldsOf(value);
+  const queue = holding?.['queue'];
+  const prefix = holding?.['prefix'];
+  const redisId = holding?.['redisId'];
+  if (typeof queue !== 'string' || typeof prefix !== 'string' || typeof redisId !== 'string') return null;
+  const tokenPrefixes = list(holding?.['tokenPrefixes'], stringOrNull).filter((prefix) => prefix !== '');
+  return { queue, prefix, redisId, tokenPrefixes, jobIds: list(holding?.['jobIds'], stringOrNull) };
+}
+
+function decodeDeath(death: Fields | null): LastDeath | null {
+  if (death === null || typeof death['identity'] !== 'string') return null;
+  return {
+    atMs: count(death['atMs']),
+    identity: death['identity'],
+    pid: count(death['pid']),
+    code: numberOf(death['code']),
+    signal: stringOrNull(death['signal']),
+  };
+}
+
+function parse(text: string | undefined): Fields | null {
+  return fieldsOf(parseJson(text));
+}
+
+function parseJson(text: string | undefined): unknown {
+  try {
+    return text === undefined ? null : JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+function fieldsOf(value: unknown): Record<string, unknown> | null {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : null;
+}
+
+function list<T>(value: unknown, decode: (item: unknown) => T | null): T[] {
+  return Array.isArray(value) ? value.map(decode).filter((item) => item !== null) : [];
+}
+
+function string(value: unknown, fallback = ''): string {
+  return typeof value === 'string' ? value : fallback;
+}
+
+function stringOrNull(value: unknown): string | null {
+  return typeof value === 'string' ? value : null;
+}
+
+function numberOf(value: unknown): number | null {
+  return typeof value === 'number' && Number.isFinite(value) ? value : null;
+}
+
+function count(value: unknown): number {
+  return Math.max(0, numberOf(value) ?? 0);
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

@@ -1,0 +1,143 @@
+/**
+ * Public API `bullmq-swarm/registry`: what all masters of a namespace say about themselves.
+ */
+import type { RedisClient } from '../redis/connect.js';
+import { checkNamespace, DEFAULT_NAMESPACE } from './keys.js';
+import { type ChildOnHost, childrenOf, jobsOf, type RegistryClient, type RegistrySnapshot, readSnapshot } from './reader.js';
+import type { MasterRecord, RunningJob } from './schema.js';
+
+export type { ActiveJob, WorkerInfo } from '../protocol.js';
+export type { ChildOnHost, RegistryClient, RegistrySnapshot } from './reader.js';
+export type {
+  ChildRecord,
+  ChildState,
+  LastDeath,
+  MasterInfo,
+  MasterRecord,
+  MasterState,
+  RunningJob,
+} from './schema.js';
+
+export interface RegistryOptions {
+  /**
+   * A Redis URL, or an ioredis client (5 or 6; yours to close). Default: `SWARM_REDIS_URL`, else
+   * `REDIS_URL`, else the embedded Redis if it runs.
+   */
+  redis?: string | RegistryClient | undefined;
+  /** Default `default`. */
+  namespace?: string | undefined;
+  /** Accept any TLS certificate; default false. */
+  tlsNoVerify?: boolean | undefined;
+}
+
+/**
+ * Reads a registry.
+ *
+ * ```ts
+ * const registry = new Registry({ redis: 'redis://localhost' });
+ * for (const master of await registry.masters()) console.log(master.identity, master.children.length);
+ * await registry.close();
+ * ```
+ *
+ * Connects at the first call. Every method takes two round trips, and rejects with a `SwarmError` within
+ * about 5 s when Redis cannot be used. Entries that are malformed are left out.
+ */
+export class Registry {
+  readonly namespace: string;
+  readonly #options: RegistryOptions;
+  #connection: Promise<Connection> | null = null;
+
+  /** Throws `SWARM_BAD_NAMESPACE`. */
+  constructor(options: RegistryOptions = {}) {
+    this.namespace = checkNamespace(options.namespace ?? DEFAULT_NAMESPACE, 'namespace');
+    this.#options = options;
+  }
+
+  /** Masters, by host and start, each with its children; `stale: true` when one has not beaten for 15 s. */
+  async masters(): Promise<MasterRecord[]> {
+    return (await this.snapshot()).masters;
+  }
+
+  /** Children of masters that are not stale, with host, master and tag. */
+  async children(): Promise<ChildOnHost[]> {
+    return childrenOf(await this.snapshot());
+  }
+
+  /** Jobs that run now, the longest running first. Jobs of stale masters are not in it. */
+  async jobs(): Promise<RunningJob[]> {
+    return jobsOf(await this.snapshot());
+  }
+
+  /** Masters with Redis's time of the reading, which ages are to be counted from, and what was skipped. */
+  async snapshot(): Promise<RegistrySnapshot> {
+    const connection = await this.#connect();
+    try {
+      await connection.ready();
+      return await readSnapshot(connection.client, this.namespace);
+    } catch (error) {
+      throw await connection.explain(error);
+    }
+  }
+
+  /** Closes the connection if it is this object's own. It may be used again; it then connects anew. */
+  async close(): Promise<void> {
+    const connection = this.#connection;
+    this.#connection = null;
+    await connection?.then(
+      ({ close }) => close(),
+      () => undefined,
+    );
+  }
+
+  #connect(): Promise<Connection> {
+    const { redis, tlsNoVerify = false } = this.#options;
+    this.#connection ??= typeof redis === 'object' ? Promise.resolve(borrowed(redis)) : open(redis, tlsNoVerify);
+    this.#connection.catch(() => {
+      this.#connection = null;
+    });
+    return this.#connection;
+  }
+}
+
+interface Connection {
+  client: RegistryClient;
+  ready(): Promise<void>;
+  explain(error: unknown): Promise<unknown>;
+  close(): void;
+}
+
+function borrowed(client: RegistryClient): Connection {
+  return { client, ready: async () => {}, explain: async (error) => error, close: () => {} };
+}
+
+/** ioredis is loaded here, not at import: with a client of yours, or for the types alone, it is not needed. */
+async function open(redis: string | undefined, tlsNoVerify: boolean): Promise<Connection> {
+  const [{ connect }, { whenReady }, { parseRedisUrl }, { explainFailure }, { SwarmError }] = await Promise.all([
+    import('../redis/connect.js'),
+    import('../redis/ready.js'),
+    import('../redis/url.js'),
+    import('../redis/failure.js'),
+    import('../errors.js'),
+  ]);
+  const target = parseRedisUrl(redis ?? (await defaultUrl()), 'redis');
+  const client: RedisClient = connect(target, { name: 'swarm-registry', role: 'registry', tlsNoVerify });
+  return {
+    client,
+    ready: () => whenReady(client, target.shown),
+    explain: async (error) => (error instanceof SwarmError ? error : explainFailure(error, target.shown).error),
+    close: () => client.disconnect(),
+  };
+}
+
+async function defaultUrl(): Promise<string> {
+  const named = process.env['SWARM_REDIS_URL'] || process.env['REDIS_URL'];
+  if (named) return named;
+  const { embeddedUrl, stateDirectory } = await import('../redis/embedded.js');
+  const url = await embeddedUrl(stateDirectory());
+  if (url !== null) return url;
+  const { redisError } = await import('../errors.js');
+  throw redisError(
+    'SWARM_REDIS_MISSING',
+    'no Redis was named and no embedded one runs; pass `redis`, set REDIS_URL, or start swarm',
+  );
+}

@@ -1,0 +1,87 @@
+/** Reads a whole registry in two round trips, however many masters there are. */
+import { decodeMaster } from './decode.js';
+import { registryKeys } from './keys.js';
+import type { ChildRecord, MasterRecord, RunningJob } from './schema.js';
+
+/** As much of an ioredis client (5 or 6, cluster or not) as reading needs. */
+export interface RegistryClient {
+  pipeline(commands: string[][]): { exec(): Promise<[Error | null, unknown][] | null> };
+}
+
+export interface RegistrySnapshot {
+  /** By host and start. Stale ones are in it, marked. */
+  masters: MasterRecord[];
+  /** Redis's clock when it was read, epoch ms: what the records' times compare with. */
+  redisTimeMs: number;
+  /** Entries that were skipped because they are malformed. */
+  warnings: string[];
+}
+
+/** Throws `SWARM_BAD_NAMESPACE`, or the client's error when the connection fails. */
+export async function readSnapshot(client: RegistryClient, namespace: string): Promise<RegistrySnapshot> {
+  const keys = registryKeys(namespace);
+  const warnings: string[] = [];
+  const [members, time] = await run(client, [['zrange', keys.masters, '0', '-1'], ['time']], warnings);
+  const redisTimeMs = timeMs(time);
+  const identities = Array.isArray(members) ? members.filter((member) => typeof member === 'string') : [];
+  const masters: MasterRecord[] = [];
+  if (identities.length > 0) {
+    const hashes = await run(
+      client,
+      identities.map((identity) => ['hgetall', keys.master(identity)]),
+      warnings,
+    );
+    identities.forEach((identity, index) => {
+      const hash = hashes[index];
+      // Expired between its set and its hash, or just removed.
+      if (!isTextRecord(hash) || Object.keys(hash).length === 0) return;
+      const decoded = decodeMaster(identity, hash, redisTimeMs);
+      warnings.push(...decoded.warnings);
+      if (decoded.master) masters.push(decoded.master);
+    });
+  }
+  masters.sort((a, b) => (a.host < b.host ? -1 : a.host > b.host ? 1 : a.startedAtMs - b.startedAtMs));
+  return { masters, redisTimeMs, warnings };
+}
+
+/** What Redis refuses (a key of another type) becomes a warning and `undefined`; a lost connection throws. */
+async function run(client: RegistryClient, commands: string[][], warnings: string[]): Promise<unknown[]> {
+  const replies = (await client.pipeline(commands).exec()) ?? [];
+  return replies.map(([error, reply], index) => {
+    if (error === null) return reply;
+    if (!/^WRONGTYPE/.test(error.message)) throw error;
+    warnings.push(`${commands[index]?.[1]}: ${error.message}`);
+    return undefined;
+  });
+}
+
+function timeMs(reply: unknown): number {
+  const [seconds, micros] = Array.isArray(reply) ? reply : [];
+  return Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000);
+}
+
+function isTextRecord(value: unknown): value is Record<string, string> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** A child, with what its master knows of where it is. */
+export interface ChildOnHost extends ChildRecord {
+  host: string;
+  /** Identity of its master. */
+  master: string;
+  tag: string;
+}
+
+/** Children of masters that are not stale. */
+export function childrenOf({ masters }: RegistrySnapshot): ChildOnHost[] {
+  return masters
+    .filter((master) => !master.stale)
+    .flatMap(({ children, host, identity, tag }) => children.map((child) => ({ ...child, host, master: identity, tag })));
+}
+
+/** Jobs that run now, the longest running first. */
+export function jobsOf(snapshot: RegistrySnapshot): RunningJob[] {
+  return childrenOf(snapshot)
+    .flatMap(({ jobs, identity, slot, pid, host }) => jobs.map((job) => ({ ...job, identity, slot, pid, host })))
+    .sort((a, b) => a.startedAtMs - b.startedAtMs);
+}

@@ -1,0 +1,120 @@
+/**
+ * Writes a master into the registry: every 5 s, and soon after each change. Redis may be gone for as
+ * long as it likes: the reporter says so once in a while, and writes everything again when it is back,
+ * because each write is the whole of it.
+ */
+import type { Logger } from '../log.js';
+import type { MasterReport, RegistryWriter } from './writer.js';
+
+const BEAT_MS = 5_000;
+/** At most four writes a second, however much happens. */
+const COALESCE_MS = 250;
+/** While Redis is away: how often to try, and how often to say so. */
+const RETRY_MS = 1_000;
+const REPEAT_MS = 30_000;
+
+export class Reporter {
+  readonly #writer: RegistryWriter;
+  readonly #snapshot: () => MasterReport;
+  readonly #log: Logger;
+  readonly #onLost: () => void;
+  readonly #onBack: () => void;
+  #timer: NodeJS.Timeout | null = null;
+  #dueAtMs = 0;
+  #writing: Promise<void> | null = null;
+  #changedMeanwhile = false;
+  #lastWriteAtMs = Number.NEGATIVE_INFINITY;
+  #rttUs: number | null = null;
+  /** Monotonic; null while Redis answers. */
+  #lostAtMs: number | null = null;
+  #saidAtMs = 0;
+  #closed = false;
+
+  constructor(parts: {
+    writer: RegistryWriter;
+    snapshot: () => MasterReport;
+    log: Logger;
+    onLost: () => void;
+    onBack: () => void;
+  }) {
+    this.#writer = parts.writer;
+    this.#snapshot = parts.snapshot;
+    this.#log = parts.log;
+    this.#onLost = parts.onLost;
+    this.#onBack = parts.onBack;
+  }
+
+  /** Something that readers see has changed. */
+  changed(): void {
+    if (this.#writing) this.#changedMeanwhile = true;
+    else if (this.#lostAtMs === null) this.#schedule(Math.max(0, this.#lastWriteAtMs + COALESCE_MS - performance.now()));
+  }
+
+  /** The last write: nothing follows it. */
+  async close(finalReport: 'write' | 'remove', timeoutMs: number): Promise<void> {
+    this.#closed = true;
+    if (this.#timer) clearTimeout(this.#timer);
+    const last = async (): Promise<void> => {
+      await this.#writing;
+      if (finalReport === 'remove') await this.#writer.remove();
+      else await this.#writer.beat(this.#snapshot(), this.#rttUs);
+    };
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, timeoutMs);
+    });
+    await Promise.race([last().catch(() => {}), late]);
+    clearTimeout(timer);
+  }
+
+  #schedule(inMs: number): void {
+    const dueAtMs = performance.now() + inMs;
+    if (this.#closed || (this.#timer && this.#dueAtMs <= dueAtMs)) return;
+    if (this.#timer) clearTimeout(this.#timer);
+    this.#dueAtMs = dueAtMs;
+    this.#timer = setTimeout(() => {
+      this.#timer = null;
+      this.#writing = this.#write().finally(() => {
+        this.#writing = null;
+        const soon = this.#changedMeanwhile ? COALESCE_MS : BEAT_MS;
+        this.#changedMeanwhile = false;
+        this.#schedule(this.#lostAtMs === null ? soon : RETRY_MS);
+      });
+    }, inMs);
+  }
+
+  async #write(): Promise<void> {
+    this.#lastWriteAtMs = performance.now();
+    try {
+      const { rttUs } = await this.#writer.beat(this.#snapshot(), this.#rttUs);
+      this.#rttUs = rttUs;
+      this.#back();
+    } catch (error) {
+      this.#lost(error);
+    }
+  }
+
+  #lost(error: unknown): void {
+    if (this.#closed) return;
+    const nowMs = performance.now();
+    if (this.#lostAtMs === null) {
+      this.#lostAtMs = nowMs;
+      this.#onLost();
+    } else if (nowMs - this.#saidAtMs < REPEAT_MS) {
+      return;
+    }
+    this.#saidAtMs = nowMs;
+    this.#log.error('registry is not written: Redis does not take it; children go on, and it is tried every second', {
+      error: error instanceof Error ? error.message : String(error),
+      for: `${Math.round((nowMs - this.#lostAtMs) / 1_000)}s`,
+    });
+  }
+
+  #back(): void {
+    if (this.#lostAtMs === null) return;
+    const lostForMs = performance.now() - this.#lostAtMs;
+    this.#lostAtMs = null;
+    this.#log.info('registry is written again', { after: `${(lostForMs / 1_000).toFixed(1)}s` });
+    this.#onBack();
+  }
+}

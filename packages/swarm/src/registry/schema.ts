@@ -1,0 +1,111 @@
+/**
+ * What a registry holds, as readers see it. Field names are public: scripts read them from
+ * `swarm ps --json`. Times are epoch ms by the Redis server's clock, sizes are bytes.
+ */
+import type { ActiveJob, Holding, WorkerInfo } from '../protocol.js';
+
+export type ChildState = 'starting' | 'up' | 'quiet' | 'stopping' | 'backoff' | 'failed';
+export type MasterState = 'starting' | 'up' | 'quiet' | 'stopping';
+
+/** Field `child:<identity>` of a master's hash, as JSON. A slot that waits in backoff or failed has the identity of its last child. */
+export interface ChildRecord {
+  identity: string;
+  slot: number;
+  /** Name of the config's group, `default` without groups. */
+  group: string;
+  state: ChildState;
+  generation: number;
+  pid: number;
+  /** Start time of the process in clock ticks since boot (Linux): tells a reused pid apart. */
+  pidStartTicks: number | null;
+  startedAtMs: number;
+  readyAtMs: number | null;
+  /** When the child last reported to its master. */
+  beatAtMs: number | null;
+  rssBytes: number | null;
+  /** Proportional set size: shared pages counted once over all who share them. Linux only. */
+  pssBytes: number | null;
+  heapUsedBytes: number | null;
+  heapLimitBytes: number | null;
+  cpuPercent: number | null;
+  loopLagMs: number | null;
+  /** Event loop utilisation, 0 to 1. */
+  elu: number | null;
+  busy: number;
+  concurrency: number;
+  jobs: ActiveJob[];
+  processed: number;
+  failed: number;
+  /** Unplanned replacements in this slot since the master started. */
+  restarts: number;
+  lastDeath: LastDeath | null;
+  stuckSinceMs: number | null;
+  workers: WorkerInfo[];
+}
+
+export interface LastDeath {
+  atMs: number;
+  identity: string;
+  pid: number;
+  /** Exit code or signal name, as far as known. */
+  code: number | null;
+  signal: string | null;
+}
+
+/** Field `info` of a master's hash: what does not change while it runs. */
+export interface MasterInfo {
+  identity: string;
+  host: string;
+  /** The kernel's boot id, or null where there is none (macOS). */
+  bootId: string | null;
+  /** Inode of the pid namespace: a pid means something only inside the same one. */
+  pidNamespace: string | null;
+  pid: number;
+  /** Start time of the process in clock ticks since boot (Linux): tells a reused pid apart. */
+  pidStartTicks: number | null;
+  startedAtMs: number;
+  version: string;
+  node: string;
+  tag: string;
+  labels: string[];
+  app: string;
+  /** The effective configuration, without secrets. */
+  config: Record<string, unknown>;
+}
+
+/** Jobs of a dead child that are not all accounted for yet: field `owed` of a master's hash, JSON. */
+export interface Owed {
+  /** Identity of the dead child. */
+  owner: string;
+  holdings: Holding[];
+}
+
+/** One master with its children, as `swarm ps --json` prints it. */
+export interface MasterRecord {
+  identity: string;
+  host: string;
+  pid: number;
+  state: MasterState;
+  generation: number;
+  startedAtMs: number;
+  beatAtMs: number;
+  /** No beat for 15 s: the master, or its link to Redis, is gone. */
+  stale: boolean;
+  tag: string;
+  version: string;
+  count: number;
+  children: ChildRecord[];
+  info: MasterInfo;
+  /** For a master that comes after it on the same host. */
+  owed: Owed[];
+  /** Last round trip of a beat, microseconds. */
+  rttUs: number | null;
+}
+
+/** One running job, as `swarm jobs --json` prints it. */
+export interface RunningJob extends ActiveJob {
+  identity: string;
+  slot: number;
+  pid: number;
+  host: string;
+}

@@ -1,0 +1,95 @@
+/**
+ * Who puts a dead child's jobs back, and until when. A release is pending until a sibling has confirmed
+ * it: the sibling may die in it, hang, or find Redis gone, and then another is asked. Each dead child is
+ * swept more than once, because a fetch that it had sent may be carried out after its death.
+ */
+import type { Effect } from './events.js';
+import type { Release, Slot, SupervisorState } from './state.js';
+
+export function addRelease(
+  state: SupervisorState,
+  { owner, group }: { owner: string; group: string | null },
+  nowMs: number,
+): SupervisorState {
+  if (state.releases.some((release) => release.owner === owner)) return state;
+  const release: Release = {
+    id: owner,
+    owner,
+    group,
+    startedAtMs: nowMs,
+    sweepsDone: 0,
+    dueAtMs: nowMs + (state.policy.sweepsAtMs[0] ?? 0),
+    askedOf: null,
+    lastFailedBy: null,
+  };
+  return { ...state, releases: [...state.releases, release] };
+}
+
+/** An answer that nobody waits for any more is ignored. */
+export function answerRelease(
+  state: SupervisorState,
+  { releaseId, by, error }: { releaseId: string; by: string; error: string | null },
+  nowMs: number,
+): { state: SupervisorState; effects: Effect[] } {
+  const effects: Effect[] = [];
+  const next = mapReleases(state, (release) => {
+    if (release.id !== releaseId || release.askedOf !== by) return release;
+    if (error !== null) {
+      return { ...release, askedOf: null, lastFailedBy: by, dueAtMs: nowMs + state.policy.releaseRetryMs };
+    }
+    const sweepsDone = release.sweepsDone + 1;
+    const nextAtMs = state.policy.sweepsAtMs[sweepsDone];
+    if (nextAtMs === undefined) {
+      effects.push({ type: 'settle', owner: release.owner });
+      return null;
+    }
+    return { ...release, askedOf: null, sweepsDone, dueAtMs: Math.max(nowMs, release.startedAtMs + nextAtMs) };
+  });
+  return { state: next, effects };
+}
+
+/** The child that was asked is gone: ask another, now. */
+export function releaserGone(state: SupervisorState, identity: string, nowMs: number): SupervisorState {
+  return mapReleases(state, (release) =>
+    release.askedOf === identity ? { ...release, askedOf: null, dueAtMs: nowMs } : release,
+  );
+}
+
+/** A child became ready: releases that had nobody to ask are due. */
+export function releaserReady(state: SupervisorState, nowMs: number): SupervisorState {
+  return mapReleases(state, (release) => (release.dueAtMs === null ? { ...release, dueAtMs: nowMs } : release));
+}
+
+/** Asks a sibling for each release that is due. */
+export function stepReleases(state: SupervisorState, nowMs: number): { state: SupervisorState; effects: Effect[] } {
+  const effects: Effect[] = [];
+  const next = mapReleases(state, (release) => {
+    if (release.dueAtMs === null || release.dueAtMs > nowMs) return release;
+    const unanswered = release.askedOf;
+    const lastFailedBy = unanswered ?? release.lastFailedBy;
+    const by = chooseReleaser(state.slots, release, lastFailedBy);
+    if (!by) return { ...release, askedOf: null, lastFailedBy, dueAtMs: null };
+    effects.push({ type: 'release', releaseId: release.id, owner: release.owner, by });
+    return { ...release, askedOf: by, lastFailedBy, dueAtMs: nowMs + state.policy.releaseAnswerMs };
+  });
+  return { state: next, effects };
+}
+
+/** Children that go on before children that leave, and last of all the one that failed at it. */
+function chooseReleaser(slots: readonly Slot[], release: Release, lastFailedBy: string | null): string | null {
+  const cost = (slot: Slot): number =>
+    (slot.state === 'stopping' ? 1 : 0) + (slot.child?.identity === lastFailedBy ? 2 : 0);
+  const [best] = slots
+    .filter(({ child, group }) => {
+      const serves = release.group === null || group === release.group;
+      return serves && child !== null && child.readyAtMs !== null && child.canRelease && child.killedFor === null;
+    })
+    .sort((a, b) => cost(a) - cost(b));
+  return best?.child?.identity ?? null;
+}
+
+function mapReleases(state: SupervisorState, change: (release: Release) => Release | null): SupervisorState {
+  const releases = state.releases.flatMap((release) => change(release) ?? []);
+  const same = releases.length === state.releases.length && releases.every((r, i) => r === state.releases[i]);
+  return same ? state : { ...state, releases };
+}

@@ -1,0 +1,156 @@
+/**
+ * The process table: what the supervisor knows, and nothing that it could look up. Plain data, replaced
+ * and never mutated, so that a test can hold two of them side by side. All times are ms of one monotonic
+ * clock, given by the caller.
+ */
+
+/**
+ * - `starting`: spawned, or about to be; not ready yet
+ * - `up`: ready, takes jobs
+ * - `quiet`: ready, told to take no new ones
+ * - `stopping`: told to stop; killed when its time is up
+ * - `backoff`: nobody sits here until `dueAtMs`
+ * - `failed`: given up: the app never booted here, nor anywhere else
+ */
+export type SlotState = 'starting' | 'up' | 'quiet' | 'stopping' | 'backoff' | 'failed';
+
+/** `stopped`: every slot is empty, the exit code is decided. */
+export type Phase = 'running' | 'quiet' | 'stopping' | 'stopped';
+
+export type KillReason = 'boot-timeout' | 'stop-timeout';
+
+export interface Child {
+  identity: string;
+  pid: number;
+  spawnedAtMs: number;
+  readyAtMs: number | null;
+  /** Its bullmq can put a dead sibling's jobs back. */
+  canRelease: boolean;
+  /** Killed by us, and why. */
+  killedFor: KillReason | null;
+}
+
+export interface Slot {
+  index: number;
+  group: string;
+  state: SlotState;
+  /** null in `backoff` and `failed`, and in `starting` until the spawn is confirmed. */
+  child: Child | null;
+  /** starting: boot deadline. stopping: kill deadline. backoff: when to spawn. */
+  dueAtMs: number | null;
+  /** Unplanned replacements. */
+  restarts: number;
+  /** Lives in a row that ended before they were healthy. */
+  shortLives: number;
+  /** Boots in a row that failed. */
+  failedBoots: number;
+}
+
+/** Jobs of a dead child that somebody must put back. Pending until confirmed. */
+export interface Release {
+  id: string;
+  /** Identity of the dead child. */
+  owner: string;
+  /** Which siblings may do it; null: any. */
+  group: string | null;
+  startedAtMs: number;
+  /** Sweeps confirmed so far. */
+  sweepsDone: number;
+  /** Next try, or the deadline of the answer while `askedOf` is set; null: waits for a child that can do it. */
+  dueAtMs: number | null;
+  askedOf: string | null;
+  /** Who failed last: somebody else is asked first. */
+  lastFailedBy: string | null;
+}
+
+export interface Policy {
+  /** Drain budget of a child, ms. */
+  drainTimeoutMs: number;
+  /** From the end of the drain budget to the kill: hand-back and close hooks. */
+  stopGraceMs: number;
+  bootTimeoutMs: number;
+  /** A life this long after ready is healthy: its end restarts at once. */
+  healthyLifeMs: number;
+  backoffBaseMs: number;
+  backoffMaxMs: number;
+  /** Failed boots in each slot, before any child was ever ready, that end the master. */
+  bootAttempts: number;
+  /** When a dead child's jobs are looked for, ms after its death: a fetch may still be in the dead socket. */
+  sweepsAtMs: readonly number[];
+  /** How long a sibling has for a release before another is asked. */
+  releaseAnswerMs: number;
+  releaseRetryMs: number;
+  /** A gap between ticks beyond this means that the clock jumped or the master was stopped. */
+  tiltMs: number;
+}
+
+export const DEFAULT_POLICY: Policy = {
+  drainTimeoutMs: 25_000,
+  stopGraceMs: 2_700,
+  bootTimeoutMs: 60_000,
+  healthyLifeMs: 10_000,
+  backoffBaseMs: 500,
+  backoffMaxMs: 30_000,
+  bootAttempts: 3,
+  sweepsAtMs: [0, 1_000, 5_000],
+  releaseAnswerMs: 3_000,
+  releaseRetryMs: 500,
+  tiltMs: 4_000,
+};
+
+export interface SupervisorState {
+  policy: Policy;
+  phase: Phase;
+  generation: number;
+  slots: readonly Slot[];
+  releases: readonly Release[];
+  /** A child of this master was ready once: from then on, failing boots never end the master. */
+  everReady: boolean;
+  redisLost: boolean;
+  /** A child had to be killed during the stop. */
+  killedAtStop: boolean;
+  /** A second INT asked to leave now. */
+  forced: boolean;
+  lastTickAtMs: number;
+}
+
+/** @param groups name and count of each group of children, in order; slots are numbered through all of them. */
+export function initialState(
+  groups: readonly { name: string; count: number }[],
+  policy: Policy,
+  nowMs: number,
+): SupervisorState {
+  const slots = groups
+    .flatMap(({ name, count }) => Array.from({ length: count }, () => name))
+    .map((group, index): Slot => ({
+      index,
+      group,
+      state: 'backoff',
+      child: null,
+      dueAtMs: nowMs,
+      restarts: 0,
+      shortLives: 0,
+      failedBoots: 0,
+    }));
+  return {
+    policy,
+    phase: 'running',
+    generation: 0,
+    slots,
+    releases: [],
+    everReady: false,
+    redisLost: false,
+    killedAtStop: false,
+    forced: false,
+    lastTickAtMs: nowMs,
+  };
+}
+
+/** The next moment at which a tick would do something; null: nothing is due. */
+export function nextDueAtMs(state: SupervisorState): number | null {
+  let next: number | null = null;
+  for (const { dueAtMs } of [...state.slots, ...state.releases]) {
+    if (dueAtMs !== null && (next === null || dueAtMs < next)) next = dueAtMs;
+  }
+  return next;
+}

@@ -1,0 +1,97 @@
+/** A real redis-server for a test: on loopback, on a free port, without persistence unless asked for. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+export interface TestRedis {
+  url: string;
+  port: number;
+  pid: number;
+  /** Its working directory, removed at the end. */
+  directory: string;
+  /** SIGSTOP makes a black hole of it, SIGCONT ends that. */
+  signal(signal: NodeJS.Signals): void;
+  stop(): Promise<void>;
+}
+
+export interface TestRedisOptions {
+  /** More arguments, e.g. `['--requirepass', 'secret']`. */
+  args?: string[];
+  port?: number;
+  /** `--sentinel` needs a writable configuration file as its first argument. */
+  configFile?: string;
+}
+
+const running = new Set<ChildProcess>();
+process.on('exit', () => {
+  for (const server of running) server.kill('SIGKILL');
+});
+
+export async function startRedis({ args = [], port, configFile }: TestRedisOptions = {}): Promise<TestRedis> {
+  const directory = mkdtempSync(join(tmpdir(), 'swarm-redis-'));
+  const own = port ?? (await freePort());
+  const first = configFile === undefined ? [] : [configFile];
+  const persistence = args.includes('--sentinel') ? [] : ['--save', '', '--appendonly', 'no'];
+  const where = ['--port', String(own), '--bind', '127.0.0.1', '--dir', directory];
+  const server = spawn('redis-server', [...first, ...where, ...persistence, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+  running.add(server);
+  let output = '';
+  server.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  server.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  const ended = new Promise<void>((resolve) => server.once('close', () => resolve()));
+  const stop = async (): Promise<void> => {
+    server.kill('SIGCONT');
+    server.kill('SIGKILL');
+    await ended;
+    running.delete(server);
+    rmSync(directory, { recursive: true, force: true });
+  };
+  try {
+    await until(() => accepts(own), `redis-server listens on ${own}`, 10_000);
+  } catch (error) {
+    await stop();
+    throw new Error(`${(error as Error).message}\n${output}`, { cause: error });
+  }
+  return {
+    url: `redis://127.0.0.1:${own}`,
+    port: own,
+    pid: server.pid ?? 0,
+    directory,
+    signal: (signal) => void server.kill(signal),
+    stop,
+  };
+}
+
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
+    });
+  });
+}
+
+function accepts(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1');
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });
+}
+
+/** Polls a condition; fails with its name after the deadline. */
+export async function until(condition: () => boolean | Promise<boolean>, what: string, timeoutMs = 5_000): Promise<void> {
+  const deadlineMs = performance.now() + timeoutMs;
+  while (!(await condition())) {
+    if (performance.now() >= deadlineMs) throw new Error(`not within ${timeoutMs} ms: ${what}`);
+    await sleep(20);
+  }
+}

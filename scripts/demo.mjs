@@ -1,0 +1,238 @@
+/**
+ * `npm run demo [-- FOLDER]`: swarm at its main job. Four children render every document of a folder (the
+ * packages in node_modules) through BullMQ; half-way one of them is killed with `kill -9`. At the end
+ * every job and every page is looked for, and the exit code says whether anything was lost.
+ *
+ * All of it is what a user would run: the `swarm` command, the app in examples/press, a producer.
+ */
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { join, relative, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Registry } from 'bullmq-swarm/registry';
+import { addFlow, findDocuments } from '../examples/press/flow.js';
+import { openQueues } from '../examples/press/queues.js';
+import { count, Progress, seconds } from './demo/progress.mjs';
+import { Swarm } from './demo/swarm.mjs';
+import { verify } from './demo/verify.mjs';
+
+const ROOT = join(import.meta.dirname, '..');
+const OUT = join(ROOT, 'demo-out');
+const SITE = join(OUT, 'site');
+const LOG = join(OUT, 'swarm.log');
+const CHILDREN = 4;
+
+const BOOT_DEADLINE_MS = 60_000;
+/** Without any page for so long, something is stuck. */
+const STALL_DEADLINE_MS = 30_000;
+const REPLACED_DEADLINE_MS = 30_000;
+const LOOK_EVERY_MS = 100;
+
+const folder = resolve(process.argv[2] ?? join(ROOT, 'node_modules'));
+if (!existsSync(folder)) {
+  console.error(`demo: no folder ${folder}; usage: npm run demo [-- FOLDER]`);
+  process.exit(64);
+}
+
+const progress = new Progress();
+const swarm = new Swarm({
+  app: relative(process.cwd(), join(ROOT, 'examples/press/worker.js')),
+  count: CHILDREN,
+  log: LOG,
+});
+const toClose = [];
+let interrupted = false;
+
+process.on('SIGINT', interrupt);
+process.on('SIGTERM', interrupt);
+
+rmSync(OUT, { recursive: true, force: true });
+mkdirSync(SITE, { recursive: true });
+try {
+  process.exitCode = await demo();
+} catch (error) {
+  progress.end();
+  if (interrupted) {
+    console.log('demo: stopping');
+    process.exitCode = 130;
+  } else {
+    console.error(`demo: FAILED: ${error.message}`);
+    process.exitCode = 1;
+  }
+} finally {
+  await close();
+  const ended = await swarm.stop();
+  if (process.exitCode === 0 && ended.code !== 0) {
+    console.error(`demo: FAILED: swarm ended with ${ended.signal ?? `exit code ${ended.code}`}, not with 0`);
+    process.exitCode = 1;
+  }
+  if (process.exitCode === 1) showLogTail();
+  swarm.removeState();
+}
+
+async function demo() {
+  const command = swarm.start();
+  console.log(`demo: ${command}`);
+  const { registry, connection } = await connect();
+  await until(
+    'all children are up',
+    BOOT_DEADLINE_MS,
+    async () => (await upChildren(registry)).length === CHILDREN,
+  );
+  console.log(`demo: ${CHILDREN} children are up`);
+
+  const { queues, close: closeQueues } = openQueues(connection);
+  toClose.push(closeQueues);
+  const documents = await findDocuments(folder);
+  const startedAtMs = performance.now();
+  const flow = await addFlow(connection, { root: folder, out: SITE });
+  console.log(`demo: added ${count(flow.documents)} pages and ${flow.letters + 1} index pages to two queues`);
+
+  const killed = await watch({ registry, queues, total: flow.documents, frontId: flow.id, startedAtMs });
+  const tookMs = performance.now() - startedAtMs;
+  await until(
+    'the killed child is replaced',
+    REPLACED_DEADLINE_MS,
+    async () => (await upChildren(registry)).length === CHILDREN,
+  );
+  const ps = await swarm.command('ps');
+  const result = await verify({ queues, documents, letters: flow.letters, out: SITE });
+  return summary({ result, killed, tookMs, ps });
+}
+
+/** Both ends, once the embedded Redis is there. */
+async function connect() {
+  let url = '';
+  await until('swarm has its Redis', BOOT_DEADLINE_MS, async () => {
+    url = (await swarm.command('redis').catch(() => '')).trim();
+    return url !== '';
+  });
+  const registry = new Registry({ redis: url });
+  toClose.push(() => registry.close());
+  return { registry, connection: { url } };
+}
+
+/** Shows how it goes until the front page is there; kills a busy child half-way. */
+async function watch({ registry, queues, total, frontId, startedAtMs }) {
+  let killed = null;
+  let lastDone = 0;
+  let lastDoneAtMs = startedAtMs;
+  for (;;) {
+    const counts = await queues.pages.getJobCounts('completed', 'failed');
+    const done = counts.completed + counts.failed;
+    const nowMs = performance.now();
+    if (done !== lastDone) lastDoneAtMs = nowMs;
+    lastDone = done;
+    const children = await registry.children();
+    progress.show({
+      done,
+      total,
+      jobsPerSecond: done / ((nowMs - startedAtMs) / 1000),
+      children: `children: ${children.map(({ slot, state }) => `${slot} ${state}`).join(', ')}`,
+    });
+    if (killed === null && done >= total / 2) killed = kill(children);
+    if (await hasEnded(queues.index, frontId)) break;
+    if (nowMs - lastDoneAtMs > STALL_DEADLINE_MS) {
+      throw new Error(`no page was finished for ${seconds(STALL_DEADLINE_MS)}: ${done} of ${total} are done`);
+    }
+    await pause();
+  }
+  progress.end();
+  if (killed === null) throw new Error('all was done before a child could be killed; take a larger folder');
+  return killed;
+}
+
+function kill(children) {
+  const [victim] = children.filter(({ state }) => state === 'up').sort((a, b) => b.busy - a.busy);
+  if (victim === undefined) return null;
+  process.kill(victim.pid, 'SIGKILL');
+  progress.say(`demo: kill -9 ${victim.pid} (child in slot ${victim.slot}, in the middle of its jobs)`);
+  return { ...victim, atMs: Date.now() };
+}
+
+async function hasEnded(queue, id) {
+  const job = await queue.getJob(id);
+  return job?.finishedOn !== undefined;
+}
+
+function summary({ result, killed, tookMs, ps }) {
+  const lines = swarm.logLines();
+  const exits = lines.filter(({ message, slot }) => message === 'exited' && slot !== undefined);
+  const released = lines
+    .filter(({ message }) => message === 'released')
+    .reduce((sum, line) => sum + line.released, 0);
+  const back = lines.find(
+    ({ message, slot, time }) =>
+      message === 'ready' && slot === killed.slot && Date.parse(time) > killed.atMs,
+  );
+  const jobs = result.completed + result.failed.length + result.indexes;
+  const wrong = [...result.wrong];
+  if (exits.length !== 1) wrong.push(`one child was killed, but ${exits.length} exited`);
+  if (released !== result.restarted.length) {
+    wrong.push(`swarm put ${released} jobs back, but ${result.restarted.length} ran again`);
+  }
+  if (result.charged.length > 0) wrong.push(`${result.charged.length} jobs were charged a second attempt`);
+
+  console.log(`
+$ swarm ps
+${ps.trimEnd()}
+
+demo: ${wrong.length === 0 ? 'nothing lost' : 'FAILED'}
+  jobs       ${count(jobs)} in ${seconds(tookMs)}, ${count(jobs / (tookMs / 1000))} jobs/s
+  pages      ${count(result.completed)} rendered${refused(result.failed)}
+  killed     1 child with kill -9; its slot was ready again after ${back ? seconds(Date.parse(back.time) - killed.atMs) : '?'}
+  put back   ${released} jobs of that child; ${ranAgain(result.restarted)}
+  checked    every document has its whole page, or a failed job that says why; no job is left in any queue
+  look at    ${shown(join(SITE, 'index.html'))}
+  log        ${shown(LOG)}`);
+  for (const problem of wrong.slice(0, 20)) console.log(`  LOST       ${problem}`);
+  if (wrong.length > 20) console.log(`  … and ${wrong.length - 20} more`);
+  return wrong.length === 0 ? 0 : 1;
+}
+
+function refused(failed) {
+  return failed.length === 0
+    ? ''
+    : `, ${failed.length} refused by the app (${failed[0].reason.split(':')[0]}), as they should`;
+}
+
+function ranAgain(restarted) {
+  const slots = [...new Set(restarted.map(({ returnvalue }) => returnvalue.slot))].sort();
+  if (slots.length === 0) return 'it held none at that moment';
+  return `they ran again in ${slots.length === 1 ? 'slot' : 'slots'} ${slots.join(', ')}, no attempt charged`;
+}
+
+function shown(path) {
+  return relative(process.cwd(), path);
+}
+
+async function upChildren(registry) {
+  return (await registry.children()).filter(({ state }) => state === 'up');
+}
+
+async function until(what, deadlineMs, condition) {
+  const endAtMs = performance.now() + deadlineMs;
+  while (!(await condition())) {
+    if (performance.now() > endAtMs) throw new Error(`${what}: not within ${seconds(deadlineMs)}`);
+    await pause();
+  }
+}
+
+/** Every wait passes here, so this is where an interruption and the end of swarm are seen. */
+async function pause() {
+  if (interrupted) throw new Error('interrupted');
+  if (!swarm.running) throw new Error('swarm has ended by itself');
+  await sleep(LOOK_EVERY_MS);
+}
+
+async function close() {
+  for (const step of toClose.splice(0).reverse()) await step();
+}
+
+function interrupt() {
+  interrupted = true;
+}
+
+function showLogTail() {
+  console.error(`demo: the end of ${shown(LOG)}:`);
+  for (const line of swarm.logLines().slice(-20)) console.error(`  ${line.text ?? JSON.stringify(line)}`);
+}

@@ -1,0 +1,89 @@
+/** A real redis-server of a test's own: free port, nothing on disk unless asked, gone with the test. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Redis } from 'ioredis';
+import { waitFor } from './wait.js';
+
+export interface TestRedis {
+  readonly port: number;
+  readonly url: string;
+  readonly client: Redis;
+  readonly pid: number;
+  /** SIGKILL, or a clean shutdown; `start` brings it back on the same port with the same data. */
+  stop(signal?: NodeJS.Signals): Promise<void>;
+  start(): Promise<void>;
+  /** Ends it and removes its files. */
+  close(): Promise<void>;
+}
+
+export async function startRedis(extra: readonly string[] = []): Promise<TestRedis> {
+  const directory = await mkdtemp(join(tmpdir(), 'swarm-redis-'));
+  const port = await freePort();
+  let server: ChildProcess | null = null;
+  // tests end even if a hook of theirs fails: the server goes with this process
+  const killAtExit = (): void => void server?.kill('SIGKILL');
+  process.once('exit', killAtExit);
+
+  const start = async (): Promise<void> => {
+    const common = ['--port', String(port), '--bind', '127.0.0.1', '--dir', directory, '--save', ''];
+    const started = spawn('redis-server', [...common, '--appendonly', 'no', ...extra], { stdio: 'ignore' });
+    server = started;
+    await waitFor('redis-server answers', async () => {
+      if (started.exitCode !== null) throw new Error(`redis-server ended with ${started.exitCode}`);
+      return answers(port);
+    });
+  };
+  const stop = async (signal: NodeJS.Signals = 'SIGKILL'): Promise<void> => {
+    if (!server || server.exitCode !== null || server.signalCode !== null) return;
+    const exited = once(server, 'exit');
+    server.kill(signal);
+    await exited;
+  };
+
+  await start();
+  const client = new Redis({ host: '127.0.0.1', port, maxRetriesPerRequest: null, retryStrategy: () => 50 });
+  client.on('error', () => {});
+  return {
+    port,
+    url: `redis://127.0.0.1:${port}`,
+    client,
+    get pid() {
+      return server?.pid as number;
+    },
+    start,
+    stop,
+    async close() {
+      client.disconnect();
+      await stop();
+      process.off('exit', killAtExit);
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+async function answers(port: number): Promise<boolean> {
+  const probe = new Redis({ host: '127.0.0.1', port, lazyConnect: true, retryStrategy: () => null });
+  probe.on('error', () => {});
+  try {
+    await probe.connect();
+    return true;
+  } catch (error) {
+    // it listens, and says what it has to say: a password is wanted, data is loading
+    return error instanceof Error && /NOAUTH|LOADING|WRONGPASS/.test(error.message);
+  } finally {
+    probe.disconnect();
+  }
+}

@@ -1,0 +1,200 @@
+/** The real `swarm` command in a process of its own; its log, read line by line, is what tests wait for. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { isAlive, waitFor, type WaitOptions } from './wait.js';
+
+const ROOT = new URL('../../', import.meta.url);
+const BIN = fileURLToPath(new URL('packages/swarm/bin/swarm.js', ROOT));
+
+/** A log line of the master; `stream` is set on lines that a child printed. */
+export interface LogLine {
+  time: string;
+  level?: string;
+  message: string;
+  slot?: number;
+  generation?: number;
+  pid?: number;
+  stream?: 'stdout' | 'stderr';
+  [field: string]: unknown;
+}
+
+export interface SwarmOptions {
+  args?: readonly string[];
+  env?: Readonly<Record<string, string>>;
+  cwd?: string;
+}
+
+export class Swarm {
+  readonly lines: LogLine[] = [];
+  stderr = '';
+  readonly #process: ChildProcess;
+  #exit: Promise<number | null>;
+
+  /** @param app a file of test/apps, or an absolute path; null: none is named */
+  constructor(app: string | null, { args = [], env = {}, cwd }: SwarmOptions = {}) {
+    const path = app === null ? [] : [app.startsWith('/') ? app : appPath(app)];
+    this.#process = spawn(process.execPath, [BIN, ...path, ...args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...cleanEnv(), SWARM_LOG_FORMAT: 'json', ...env },
+      ...(cwd ? { cwd } : {}),
+    });
+    const { stdout, stderr } = this.#process;
+    if (stdout) createInterface({ input: stdout }).on('line', (text) => this.lines.push(parseLine(text)));
+    stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.stderr += text;
+    });
+    this.#exit = once(this.#process, 'close').then(([code]) => code as number | null);
+    running.add(this);
+  }
+
+  get pid(): number {
+    return this.#process.pid as number;
+  }
+
+  get stdout() {
+    return this.#process.stdout;
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    this.#process.kill(signal);
+  }
+
+  /** The exit code once it is gone and its output is read. */
+  async exited(timeoutMs = 40_000): Promise<number | null> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new Error(`the master still runs after ${timeoutMs} ms\n${this.tail()}`)), timeoutMs);
+    });
+    try {
+      return await Promise.race([this.#exit, late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** The n-th line (from 1) that has this message and these fields, waited for. */
+  async line(message: string, fields: Partial<LogLine> = {}, options: WaitOptions & { nth?: number } = {}): Promise<LogLine> {
+    const { nth = 1 } = options;
+    const what = `log line ${nth} "${message}" ${JSON.stringify(fields)}`;
+    try {
+      return await waitFor(what, () => this.all(message, fields)[nth - 1], options);
+    } catch (error) {
+      throw new Error(`${(error as Error).message}\n${this.tail()}`);
+    }
+  }
+
+  all(message: string, fields: Partial<LogLine> = {}): LogLine[] {
+    return this.lines.filter((line) => {
+      return line.message === message && Object.entries(fields).every(([name, value]) => line[name] === value);
+    });
+  }
+
+  /** Pids of the children that are ready now, by slot. */
+  get children(): Map<number, number> {
+    const children = new Map<number, number>();
+    for (const { message, slot, pid, stream } of this.lines) {
+      if (stream !== undefined || slot === undefined || pid === undefined) continue;
+      if (message === 'ready') children.set(slot, pid);
+      if (message === 'exited' && children.get(slot) === pid) children.delete(slot);
+    }
+    return children;
+  }
+
+  /** Waits until so many children are ready. */
+  async ready(count: number, options: WaitOptions = {}): Promise<number[]> {
+    try {
+      await waitFor(`${count} children are ready`, () => this.children.size === count, { timeoutMs: 30_000, ...options });
+    } catch (error) {
+      throw new Error(`${(error as Error).message}\n${this.tail()}`);
+    }
+    return [...this.children.values()];
+  }
+
+  /** Every pid that was ever spawned. */
+  get spawnedPids(): number[] {
+    return this.lines.filter(({ message, stream }) => message === 'spawned' && !stream).map(({ pid }) => pid as number);
+  }
+
+  /** Stops it with TERM and waits for its end. */
+  async stop(): Promise<number | null> {
+    this.kill('SIGTERM');
+    return this.exited();
+  }
+
+  /** For the end of a test, whatever came of it: nothing it started is left. */
+  async close(): Promise<void> {
+    running.delete(this);
+    this.#process.kill('SIGKILL');
+    // a child that drains for a master that is gone would take its time
+    for (const pid of this.spawnedPids) killGroup(pid);
+    await this.#exit;
+    for (const pid of this.spawnedPids) killGroup(pid);
+    await waitFor('no child is left', () => !this.spawnedPids.some(isAlive), { timeoutMs: 5_000 });
+  }
+
+  tail(lines = 25): string {
+    return [...this.lines.slice(-lines).map((line) => JSON.stringify(line)), this.stderr].join('\n');
+  }
+}
+
+const running = new Set<Swarm>();
+process.once('exit', () => {
+  for (const swarm of running) {
+    swarm.kill('SIGKILL');
+    for (const pid of swarm.spawnedPids) killGroup(pid);
+  }
+});
+
+export function appPath(name: string): string {
+  return fileURLToPath(new URL(`test/apps/${name}`, ROOT));
+}
+
+export interface CommandResult {
+  code: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+/** Runs a `swarm` command that ends by itself. */
+export async function swarmCommand(args: readonly string[], options: Omit<SwarmOptions, 'args'> = {}): Promise<CommandResult> {
+  const child = spawn(process.execPath, [BIN, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...cleanEnv(), ...options.env },
+    ...(options.cwd ? { cwd: options.cwd } : {}),
+    timeout: 60_000,
+  });
+  const result: CommandResult = { code: null, stdout: '', stderr: '' };
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    result.stdout += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    result.stderr += text;
+  });
+  [result.code] = (await once(child, 'close')) as [number | null];
+  return result;
+}
+
+/** The tests' own environment without what would configure a master. */
+function cleanEnv(): NodeJS.ProcessEnv {
+  const skipped = /^(SWARM_|REDIS_URL$|COUNT$|NUM_WORKERS$|DYNO$|INVOCATION_ID$|KUBERNETES_|NODE_OPTIONS$|NODE_TEST)/;
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !skipped.test(name)));
+}
+
+function killGroup(pid: number): void {
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch {
+    // nobody is left
+  }
+}
+
+/** A line that is no JSON is a defect of its own; it is kept so that a test can say so. */
+function parseLine(text: string): LogLine {
+  try {
+    return JSON.parse(text) as LogLine;
+  } catch {
+    return { time: '', level: 'not-json', message: text };
+  }
+}

@@ -1,0 +1,25 @@
+/** Tests wait for conditions, never for time: a deadline, and a message that says what did not come. */
+import { setTimeout as delay } from 'node:timers/promises';
+
+export interface WaitOptions {
+  timeoutMs?: number;
+  everyMs?: number;
+}
+
+/** Resolves to the first truthy answer of `condition`; rejects with `what` after `timeoutMs` (default 20 s). */
+export async function waitFor<T>(
+  what: string,
+  condition: () => T | Promise<T>,
+  { timeoutMs = 20_000, everyMs = 20 }: WaitOptions = {},
+): Promise<NonNullable<T>> {
+  const deadlineMs = performance.now() + timeoutMs;
+  for (;;) {
+    const value = await condition();
+    if (value) return value;
+    if (performance.now() > deadlineMs) throw new Error(`waited ${timeoutMs} ms in vain: ${what}`);
+    await delay(everyMs);
+  }
+}
+
+/** Whether a process with this pid runs; a zombie does not. */
+export { isAlive } from '../../packages/swarm/dist/process/proc.js';
