@@ -58,16 +58,8 @@ try {
     console.error(`demo: FAILED: ${error.message}`);
     process.exitCode = 1;
   }
-} finally {
-  await close();
-  const ended = await swarm.stop();
-  if (process.exitCode === 0 && ended.code !== 0) {
-    console.error(`demo: FAILED: swarm ended with ${ended.signal ?? `exit code ${ended.code}`}, not with 0`);
-    process.exitCode = 1;
-  }
-  if (process.exitCode === 1) showLogTail();
-  swarm.removeState();
 }
+process.exitCode = await leave(process.exitCode);
 
 async function demo() {
   const command = swarm.start();
@@ -127,7 +119,7 @@ async function watch({ registry, queues, total, frontId, startedAtMs }) {
       done,
       total,
       jobsPerSecond: done / ((nowMs - startedAtMs) / 1000),
-      children: `children: ${children.map(({ slot, state }) => `${slot} ${state}`).join(', ')}`,
+      children: children.map(({ slot, state }) => `${slot}:${state}`).join(' '),
     });
     if (killed === null && done >= total / 2) killed = kill(children);
     if (await hasEnded(queues.index, frontId)) break;
@@ -224,8 +216,18 @@ async function pause() {
   await sleep(LOOK_EVERY_MS);
 }
 
-async function close() {
+/** Stops swarm and leaves nothing behind but the output. @returns the exit code */
+async function leave(exitCode) {
   for (const step of toClose.splice(0).reverse()) await step();
+  const ended = await swarm.stop();
+  await swarm.removeState();
+  if (exitCode === 130) return exitCode;
+  if (exitCode === 0 && ended.code === 0) return 0;
+  if (exitCode === 0) {
+    console.error(`demo: FAILED: swarm ended with ${ended.signal ?? `exit code ${ended.code}`}, not with 0`);
+  }
+  showLogTail();
+  return 1;
 }
 
 function interrupt() {

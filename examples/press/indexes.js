@@ -21,7 +21,14 @@ export async function letterPage(job) {
     body: `<h1>${escapeHtml(letter)}</h1>\n${sections.join('')}${failed}`,
     note: `${pages.length} documents, index job ${job.id}`,
   });
-  return { letter, path, pages: pages.length, failures: failures.length, owners: Object.keys(owners).length };
+  return {
+    letter,
+    path,
+    pages: pages.length,
+    failures: failures.length,
+    owners: Object.keys(owners).length,
+    slot,
+  };
 }
 
 /** The front page, over all letters. */
@@ -51,7 +58,7 @@ ${items.join('\n')}
 `,
     note: `index job ${job.id}`,
   });
-  return result;
+  return { ...result, slot };
 }
 
 function ownerSection(from, owner, pages) {

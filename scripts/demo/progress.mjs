@@ -2,7 +2,7 @@
 import { stdout } from 'node:process';
 
 const PLAIN_EVERY_MS = 2_000;
-const BAR_CELLS = 28;
+const BAR_CELLS = 20;
 
 export class Progress {
   #lastPlainAtMs = Number.NEGATIVE_INFINITY;
@@ -14,7 +14,9 @@ export class Progress {
     if (stdout.isTTY) {
       const filled = Math.round((BAR_CELLS * done) / total);
       const bar = '█'.repeat(filled) + '░'.repeat(BAR_CELLS - filled);
-      stdout.write(`\r\x1b[K  ${bar}  ${counts}  ${rate}  ${children}`);
+      const line = `  ${bar}  ${counts}  ${rate}  ${children}`;
+      // A line that wraps could not be overwritten.
+      stdout.write(`\r\x1b[K${line.slice(0, (stdout.columns || 80) - 1)}`);
       this.#live = true;
       return;
     }

@@ -70,7 +70,9 @@ export class Swarm {
     return { ...ended, killed };
   }
 
-  removeState() {
+  /** The master leaves its Redis running while anybody else is connected, such as this process a moment ago. */
+  async removeState() {
+    await this.command('redis', 'stop').catch(() => {});
     rmSync(this.stateDirectory, { recursive: true, force: true });
   }
 

@@ -114,7 +114,7 @@ function issueError(issue: z.core.$ZodIssue, raw: unknown, shown: string): Error
   };
   const word = path.length === 1 ? path[0] : path[2];
   const expected = inGroup && path.length === 2 ? 'an object' : path.length > 3 ? 'a text' : takes[word ?? ''];
-  return bad(shown, `has a ${at} that it cannot use: it takes ${expected}, got ${JSON.stringify(got) ?? typeof got}`);
+  return bad(shown, `has a value of ${at} that it cannot use: it takes ${expected}, got ${JSON.stringify(got) ?? typeof got}`);
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {
@@ -132,7 +132,10 @@ function refusal(error: unknown, path: string, shown: string): ReaderAnswer {
   if (error instanceof SwarmError) return { type: 'refused', code: error.code, message, stack };
   const line = stack.split(path)[1]?.match(/^:(\d+)/)?.[1];
   const at = line === undefined ? shown : `${shown}:${line}`;
-  return { type: 'refused', code: 'SWARM_CONFIG_FAILED', message: `${at}: ${message}`, stack };
+  // V8 keeps the place of a syntax error in a module to itself.
+  const unplaced = error instanceof SyntaxError && line === undefined && /\.[mc]?js$/.test(path);
+  const cure = unplaced ? ` (node --check ${shown} shows where)` : '';
+  return { type: 'refused', code: 'SWARM_CONFIG_FAILED', message: `${at}: ${message}${cure}`, stack };
 }
 
 async function main(path: string, shown: string): Promise<ReaderAnswer> {

@@ -109,7 +109,11 @@ export class OutputSink {
     this.#bufferedBytes += bytes;
     if (this.#open.bytes + bytes > CHUNK_BYTES) this.#seal();
     if (bytes > CHUNK_BYTES) {
-      this.#sealed.push({ buffer: typeof line === 'string' ? Buffer.from(line) : Buffer.from(line), bytes, lines: 1 });
+      this.#sealed.push({
+        buffer: typeof line === 'string' ? Buffer.from(line) : Buffer.from(line),
+        bytes,
+        lines: 1,
+      });
       return;
     }
     const chunk = this.#open;
@@ -266,7 +270,9 @@ function streamDestination(stream: net.Socket, onGone: () => void): Destination 
   return {
     write(bytes, done) {
       stream.write(bytes, (error) => {
-        done(error ? { writtenBytes: 0, outcome: 'gone' } : { writtenBytes: bytes.length, outcome: 'written' });
+        done(
+          error ? { writtenBytes: 0, outcome: 'gone' } : { writtenBytes: bytes.length, outcome: 'written' },
+        );
       });
       return null;
     },

@@ -48,13 +48,30 @@ function withNoColor(value: string | undefined, run: () => void): void {
 }
 
 test('a pretty line has the shape that operators grep for', () => {
-  const fields = { cause: 'oom-kill', pid: 4711, rss: '612MB', generation: 1, jobs: 1, slot: 2, gone: undefined };
+  const fields = {
+    cause: 'oom-kill',
+    pid: 4711,
+    rss: '612MB',
+    generation: 1,
+    jobs: 1,
+    slot: 2,
+    gone: undefined,
+  };
   const line = '12:00:01.023 WARN slot=2 generation=1 pid=4711 exited cause=oom-kill rss=612MB jobs=1';
   assert.equal(formatPretty(entry('exited', fields), false), line);
 });
 
 test('a pretty value is quoted where it could be misread', () => {
-  const fields = { plain: '/a/b.js:1', space: 'a b', quote: 'say "hi"', equals: 'a=b', empty: '', line: 'a\nb', nil: null, ok: true };
+  const fields = {
+    plain: '/a/b.js:1',
+    space: 'a b',
+    quote: 'say "hi"',
+    equals: 'a=b',
+    empty: '',
+    line: 'a\nb',
+    nil: null,
+    ok: true,
+  };
   assert.equal(
     formatPretty(entry('m', fields), false),
     '12:00:01.023 WARN m plain=/a/b.js:1 space="a b" quote="say \\"hi\\"" equals="a=b" empty="" line="a\\nb" nil=null ok=true',
@@ -72,13 +89,21 @@ test('a stack is printed below its pretty line, and inside its json line', () =>
 });
 
 test('a json line has time, level, message, then the fields; a field cannot replace these', () => {
-  const line = JSON.parse(formatJson(entry('exited', { slot: 2, level: 'fake', gone: undefined, code: null })));
+  const line = JSON.parse(
+    formatJson(entry('exited', { slot: 2, level: 'fake', gone: undefined, code: null })),
+  );
   const time = new Date(2030, 0, 2, 12, 0, 1, 23).toISOString();
-  assert.deepEqual(Object.entries(line), Object.entries({ time, level: 'warn', message: 'exited', slot: 2, code: null }));
+  assert.deepEqual(
+    Object.entries(line),
+    Object.entries({ time, level: 'warn', message: 'exited', slot: 2, code: null }),
+  );
 });
 
 test('nothing logged can forge a line or drive a terminal', () => {
-  const hostile = fc.oneof(fc.string({ unit: 'binary' }), fc.constantFrom('\r\n', '\u009b2J', '\u001b]0;x\u0007', '\u2028'));
+  const hostile = fc.oneof(
+    fc.string({ unit: 'binary' }),
+    fc.constantFrom('\r\n', '\u009b2J', '\u001b]0;x\u0007', '\u2028'),
+  );
   fc.assert(
     fc.property(hostile, fc.dictionary(fc.constantFrom('slot', 'a', 'b'), hostile), (message, fields) => {
       for (const line of [formatPretty(entry(message, fields), false), formatJson(entry(message, fields))]) {
@@ -208,9 +233,12 @@ test('a gap in the output is reported where it was', () => {
   sink.dropped = { lines: 12, bytes: 3_400 };
   logger.childOutput({ slot: 1, pid: 7, stream: 'stdout', text: 'after' });
   const lines = sink.lines.map((line) => JSON.parse(line));
-  assert.deepEqual(lines.map((line) => [line.message.split(':')[0], line.lines, line.bytes]), [
-    ['before', undefined, undefined],
-    ['output dropped', 12, 3_400],
-    ['after', undefined, undefined],
-  ]);
+  assert.deepEqual(
+    lines.map((line) => [line.message.split(':')[0], line.lines, line.bytes]),
+    [
+      ['before', undefined, undefined],
+      ['output dropped', 12, 3_400],
+      ['after', undefined, undefined],
+    ],
+  );
 });

@@ -10,7 +10,9 @@ const isLinux = process.platform === 'linux';
 
 /** A child that burns CPU until it is killed. */
 async function startBusyChild(context: TestContext): Promise<{ child: ChildProcess; pid: number }> {
-  const child = spawn(process.execPath, ['-e', 'console.log("up"); for (;;);'], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, ['-e', 'console.log("up"); for (;;);'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   context.after(() => child.kill('SIGKILL'));
   await once(child.stdout, 'data');
   assert.ok(child.pid !== undefined);
@@ -60,7 +62,13 @@ test('answers for nobody, for pids that cannot be, and for a single one that is 
   const sampler = new Sampler();
   context.after(() => sampler.close());
   assert.deepEqual(await sampler.sample([]), new Map());
-  assert.deepEqual(await sampler.sample([0, -1]), new Map([[0, NOTHING], [-1, NOTHING]]));
+  assert.deepEqual(
+    await sampler.sample([0, -1]),
+    new Map([
+      [0, NOTHING],
+      [-1, NOTHING],
+    ]),
+  );
   const child = spawn(process.execPath, ['-e', '']);
   await once(child, 'exit');
   assert.ok(child.pid !== undefined);

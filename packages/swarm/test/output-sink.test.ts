@@ -74,16 +74,23 @@ function temporaryFile(context: TestContext): string {
 
 const LIMITS = { timeout: 60_000 };
 
-test('a reader that never reads neither stops the writer, nor fills its memory, nor keeps it alive', LIMITS, async (context) => {
-  const child = runScript(context, FLOOD.replace('FLUSH_MS', '50'), 'pipe');
-  const exited = once(child, 'exit');
-  const facts = await factsOf<Facts>(child);
-  assert.deepEqual(await exited, [0, null]);
-  assert.ok(facts.bufferedBytes > 0 && facts.bufferedBytes <= 1024 * 1024, `held ${facts.bufferedBytes} bytes`);
-  assert.ok(facts.dropped.lines > 980_000, `dropped ${facts.dropped.lines} lines`);
-  assert.equal(facts.dropped.bytes, facts.dropped.lines * 100);
-  assert.ok(facts.grownBytes < 60e6, `grew by ${facts.grownBytes} bytes`);
-});
+test(
+  'a reader that never reads neither stops the writer, nor fills its memory, nor keeps it alive',
+  LIMITS,
+  async (context) => {
+    const child = runScript(context, FLOOD.replace('FLUSH_MS', '50'), 'pipe');
+    const exited = once(child, 'exit');
+    const facts = await factsOf<Facts>(child);
+    assert.deepEqual(await exited, [0, null]);
+    assert.ok(
+      facts.bufferedBytes > 0 && facts.bufferedBytes <= 1024 * 1024,
+      `held ${facts.bufferedBytes} bytes`,
+    );
+    assert.ok(facts.dropped.lines > 980_000, `dropped ${facts.dropped.lines} lines`);
+    assert.equal(facts.dropped.bytes, facts.dropped.lines * 100);
+    assert.ok(facts.grownBytes < 60e6, `grew by ${facts.grownBytes} bytes`);
+  },
+);
 
 test('a slow reader gets whole lines, and each gap with its size where it was', LIMITS, async (context) => {
   const child = runScript(context, FLOOD.replace('FLUSH_MS', '20_000'), 'pipe');
@@ -149,18 +156,24 @@ process.exit(0);
   assert.equal(fs.readFileSync(file, 'utf8'), [...lines, 'y'.repeat(200_000), 'last', ''].join('\n'));
 });
 
-test('what is written just before the process exits reaches a pipe that has room', LIMITS, async (context) => {
-  const script = `${PRELUDE}
+test(
+  'what is written just before the process exits reaches a pipe that has room',
+  LIMITS,
+  async (context) => {
+    const script = `${PRELUDE}
 const sink = new OutputSink();
 process.on('exit', () => sink.flushSync());
 sink.write('last words\\n');
 process.exit(0);
 `;
-  const child = runScript(context, script, 'pipe');
-  assert.equal(await readAll(child.stdout as Readable), 'last words\n');
-});
+    const child = runScript(context, script, 'pipe');
+    assert.equal(await readAll(child.stdout as Readable), 'last words\n');
+  },
+);
 
-test('a full disk is counted, and the log goes on when there is room', { skip: !fs.existsSync('/dev/full') && 'there is no /dev/full' }, async (context) => {
+test('a full disk is counted, and the log goes on when there is room', {
+  skip: !fs.existsSync('/dev/full') && 'there is no /dev/full',
+}, async (context) => {
   const file = temporaryFile(context);
   const fd = fs.openSync('/dev/full', 'w');
   const sink = new OutputSink({ fd });
@@ -201,12 +214,18 @@ test('a descriptor that is not open is a reader that is gone', async () => {
 });
 
 /** util-linux's `script` runs a command on a terminal of its own. */
-const hasScript = spawnSync('script', ['--version'], { encoding: 'utf8' }).stdout?.includes('util-linux') ?? false;
+const hasScript =
+  spawnSync('script', ['--version'], { encoding: 'utf8' }).stdout?.includes('util-linux') ?? false;
 
-test('a terminal that takes nothing stops nothing', { ...LIMITS, skip: !hasScript && 'there is no script(1)' }, async (context) => {
+test('a terminal that takes nothing stops nothing', {
+  ...LIMITS,
+  skip: !hasScript && 'there is no script(1)',
+}, async (context) => {
   const file = temporaryFile(context);
   const program = `${file}.mjs`;
-  fs.writeFileSync(program, `
+  fs.writeFileSync(
+    program,
+    `
 import fs from 'node:fs';
 import { OutputSink } from ${JSON.stringify(SINK_URL)};
 const sink = new OutputSink({ limitBytes: 1024 * 1024 });
@@ -218,7 +237,8 @@ const facts = { isTty: sink.isTty, bufferedBytes: sink.bufferedBytes, lines: sin
 await sink.flush(50);
 process.on('exit', () => fs.renameSync(${JSON.stringify(`${file}.part`)}, ${JSON.stringify(file)}));
 fs.writeFileSync(${JSON.stringify(`${file}.part`)}, JSON.stringify(facts));
-`);
+`,
+  );
   // Nobody reads what `script` copies from the terminal, so it stops copying, as a terminal under Ctrl-S.
   const terminal = spawn('script', ['-qec', `exec '${process.execPath}' '${program}'`, '/dev/null'], {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -231,6 +251,9 @@ fs.writeFileSync(${JSON.stringify(`${file}.part`)}, JSON.stringify(facts));
   }
   const facts = JSON.parse(fs.readFileSync(file, 'utf8'));
   assert.equal(facts.isTty, true);
-  assert.ok(facts.bufferedBytes > 0 && facts.bufferedBytes <= 1024 * 1024, `held ${facts.bufferedBytes} bytes`);
+  assert.ok(
+    facts.bufferedBytes > 0 && facts.bufferedBytes <= 1024 * 1024,
+    `held ${facts.bufferedBytes} bytes`,
+  );
   assert.ok(facts.lines > 50_000, `dropped ${facts.lines} lines`);
 });

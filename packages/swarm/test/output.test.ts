@@ -25,7 +25,12 @@ function expectedLines(text: string): string[] {
 }
 
 const text = fc
-  .array(fc.oneof(fc.string({ unit: 'grapheme' }), fc.constantFrom('\n', '\r\n', '\r', '\t', '\u001b[31m', '\u0000')))
+  .array(
+    fc.oneof(
+      fc.string({ unit: 'grapheme' }),
+      fc.constantFrom('\n', '\r\n', '\r', '\t', '\u001b[31m', '\u0000'),
+    ),
+  )
   .map((parts) => parts.join(''));
 
 test('any chunking of any text gives the lines of the text', () => {
@@ -38,7 +43,13 @@ test('any chunking of any text gives the lines of the text', () => {
 
 test('any chunking of any bytes gives the same lines, with U+FFFD for what is no UTF-8', () => {
   const bytes = fc
-    .array(fc.oneof(fc.uint8Array({ maxLength: 40 }), fc.constant(Uint8Array.of(0x0a)), fc.constant(Uint8Array.of(0xe2, 0x82))))
+    .array(
+      fc.oneof(
+        fc.uint8Array({ maxLength: 40 }),
+        fc.constant(Uint8Array.of(0x0a)),
+        fc.constant(Uint8Array.of(0xe2, 0x82)),
+      ),
+    )
     .map((parts) => Buffer.concat(parts));
   fc.assert(
     fc.property(bytes, fc.array(fc.nat(), { maxLength: 20 }), (whole, places) => {
@@ -49,24 +60,37 @@ test('any chunking of any bytes gives the same lines, with U+FFFD for what is no
 
 test('any chunking of long lines cuts them at the same place, never inside a character', () => {
   const unit = fc.constantFrom('a', 'é', '€', '😀');
-  const longLine = fc.tuple(unit, fc.integer({ min: MAX_LINE_BYTES - 9, max: MAX_LINE_BYTES + 9 }), fc.constantFrom('', '\r'));
+  const longLine = fc.tuple(
+    unit,
+    fc.integer({ min: MAX_LINE_BYTES - 9, max: MAX_LINE_BYTES + 9 }),
+    fc.constantFrom('', '\r'),
+  );
   fc.assert(
-    fc.property(fc.array(longLine, { maxLength: 3 }), fc.array(fc.nat(), { maxLength: 6 }), (lines, places) => {
-      const whole = lines.map(([char, bytes, end]) => char.repeat(Math.ceil(bytes / Buffer.byteLength(char))) + end).join('\n');
-      const got = splitAll(cutAt(Buffer.from(`${whole}\n`), places));
-      assert.deepEqual(got, splitAll([Buffer.from(`${whole}\n`)]));
-      for (const line of got) {
-        assert.ok(!line.includes('\ufffd'), 'a character was cut');
-        assert.ok(Buffer.byteLength(line.replace(/ … \[cut, \d+ bytes more\]$/, '')) <= MAX_LINE_BYTES);
-      }
-    }),
+    fc.property(
+      fc.array(longLine, { maxLength: 3 }),
+      fc.array(fc.nat(), { maxLength: 6 }),
+      (lines, places) => {
+        const whole = lines
+          .map(([char, bytes, end]) => char.repeat(Math.ceil(bytes / Buffer.byteLength(char))) + end)
+          .join('\n');
+        const got = splitAll(cutAt(Buffer.from(`${whole}\n`), places));
+        assert.deepEqual(got, splitAll([Buffer.from(`${whole}\n`)]));
+        for (const line of got) {
+          assert.ok(!line.includes('\ufffd'), 'a character was cut');
+          assert.ok(Buffer.byteLength(line.replace(/ … \[cut, \d+ bytes more\]$/, '')) <= MAX_LINE_BYTES);
+        }
+      },
+    ),
     { numRuns: 50 },
   );
 });
 
 test('a line at the limit stays whole, one above it says how much is missing', () => {
   const limit = 'x'.repeat(MAX_LINE_BYTES);
-  assert.deepEqual(splitAll([Buffer.from(`${limit}\r\n${limit}yz\n`)]), [limit, `${limit} … [cut, 2 bytes more]`]);
+  assert.deepEqual(splitAll([Buffer.from(`${limit}\r\n${limit}yz\n`)]), [
+    limit,
+    `${limit} … [cut, 2 bytes more]`,
+  ]);
 });
 
 test('a line of 50 MB is cut, in bounded memory', () => {

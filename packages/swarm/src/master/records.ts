@@ -51,3 +51,18 @@ export function childRecord(
 export function emptySeatRecord(slot: Slot, lastChild: ChildRecord, lastDeath: LastDeath): ChildRecord {
   return { ...lastChild, state: slot.state, busy: 0, jobs: [], restarts: slot.restarts, lastDeath };
 }
+
+/** The same, with this host's times as Redis's clock would have shown them. */
+export function onRedisClock(record: ChildRecord, offsetMs: number): ChildRecord {
+  if (offsetMs === 0) return record;
+  const shift = (atMs: number | null): number | null => (atMs === null ? null : atMs + offsetMs);
+  const { lastDeath } = record;
+  return {
+    ...record,
+    startedAtMs: record.startedAtMs + offsetMs,
+    readyAtMs: shift(record.readyAtMs),
+    beatAtMs: shift(record.beatAtMs),
+    jobs: record.jobs.map((job) => ({ ...job, startedAtMs: job.startedAtMs + offsetMs })),
+    lastDeath: lastDeath && { ...lastDeath, atMs: lastDeath.atMs + offsetMs },
+  };
+}

@@ -20,7 +20,7 @@ import type { Effect, SupervisorEvent } from '../supervisor/events.js';
 import { DEFAULT_POLICY, initialState, nextDueAtMs, type Slot, type SupervisorState } from '../supervisor/state.js';
 import { Debts } from './debts.js';
 import { Narrator, where } from './narrator.js';
-import { childRecord, emptySeatRecord, masterState } from './records.js';
+import { childRecord, emptySeatRecord, masterState, onRedisClock } from './records.js';
 import { listenToSignals } from './signals.js';
 
 const TICK_MS = 1_000;
@@ -74,7 +74,7 @@ export class MasterShell {
     this.#reporter = new Reporter({
       writer,
       log,
-      snapshot: () => this.#report(),
+      snapshot: (clockOffsetMs) => this.#report(clockOffsetMs),
       onLost: () => this.#enqueue({ type: 'redisLost' }),
       onBack: () => this.#enqueue({ type: 'redisBack' }),
     });
@@ -276,15 +276,16 @@ export class MasterShell {
     }
   }
 
-  #report(): MasterReport {
+  #report(clockOffsetMs: number): MasterReport {
     const { info, config } = this.#parts;
     const { phase, generation, slots } = this.#state;
+    const records = slots.flatMap((slot) => this.#record(slot) ?? []);
     return {
-      info,
+      info: { ...info, startedAtMs: info.startedAtMs + clockOffsetMs },
       state: masterState(phase, slots),
       generation,
       count: config.groups.reduce((sum, { count }) => sum + count, 0),
-      children: slots.flatMap((slot) => this.#record(slot) ?? []),
+      children: records.map((record) => onRedisClock(record, clockOffsetMs)),
       owed: this.#debts.list,
     };
   }

@@ -57,7 +57,9 @@ export class LineSplitter {
     const heldBytes = Math.min(this.#lineBytes, HELD_BYTES);
     const wantedBytes = Math.min(heldBytes + bytes.length, HELD_BYTES);
     if (wantedBytes > this.#held.length) {
-      const grown = Buffer.allocUnsafeSlow(Math.min(HELD_BYTES, Math.max(wantedBytes, 2 * this.#held.length)));
+      const grown = Buffer.allocUnsafeSlow(
+        Math.min(HELD_BYTES, Math.max(wantedBytes, 2 * this.#held.length)),
+      );
       this.#held.copy(grown, 0, 0, heldBytes);
       this.#held = grown;
     }
@@ -70,7 +72,8 @@ export class LineSplitter {
 /** Decodes whole lines with newlines between them. In one go, where none can be too long: five times faster. */
 function decodeLines(block: Buffer, lines: string[]): void {
   if (block.length <= MAX_LINE_BYTES) {
-    for (const line of block.toString('utf8').split('\n')) lines.push(line.endsWith('\r') ? line.slice(0, -1) : line);
+    for (const line of block.toString('utf8').split('\n'))
+      lines.push(line.endsWith('\r') ? line.slice(0, -1) : line);
     return;
   }
   for (let from = 0; from <= block.length; ) {

@@ -25,7 +25,10 @@ export interface ProcStat {
 /** Parses `/proc/<pid>/stat`; null if it is not what proc(5) says. */
 export function parseStat(text: string): ProcStat | null {
   // The name in parentheses is the process's own choice, and may hold spaces and parentheses itself.
-  const fields = text.slice(text.lastIndexOf(')') + 1).trim().split(/\s+/);
+  const fields = text
+    .slice(text.lastIndexOf(')') + 1)
+    .trim()
+    .split(/\s+/);
   const number = (index: number): number => Number(fields[index] ?? Number.NaN);
   const stat: ProcStat = {
     state: fields[0] ?? '',

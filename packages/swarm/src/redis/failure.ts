@@ -15,7 +15,7 @@ const CERTIFICATE =
 const NO_TLS = /ERR_SSL|EPROTO|wrong version number|packet length too long|before secure TLS connection/i;
 const AUTH =
   /^(?:WRONGPASS|NOAUTH|NOPERM|DENIED)\b|invalid password|invalid username-password|AUTH .*without any password/i;
-const NOT_REDIS = /^Protocol error|^Unsupported RESP/i;
+const NOT_REDIS = /^(?:Protocol error|Unknown RESP type)/i;
 
 /** `url` is shown as it is: pass a redacted one. */
 export function explainFailure(cause: unknown, url: string): Failure {
@@ -50,7 +50,7 @@ export function explainFailure(cause: unknown, url: string): Failure {
     return fail('SWARM_REDIS_DB', `Redis at ${url} has no such database (${message}); use /0`, true);
   }
   if (NOT_REDIS.test(message)) {
-    return fail('SWARM_REDIS_UNREACHABLE', `what answers at ${url} is not Redis (${message}); check host and port`, true);
+    return fail('SWARM_REDIS_UNREACHABLE', `what answers at ${url} is not Redis (${message.replace(' Please report this.', '')}); check host and port`, true);
   }
   if (/max number of clients/i.test(message)) {
     return fail(
@@ -60,7 +60,13 @@ export function explainFailure(cause: unknown, url: string): Failure {
     );
   }
   const closed = /Connection is closed|ECONNRESET|EPIPE|closed before/i.test(`${code} ${message}`);
-  const hint = closed && /^redis:|^redis\+/.test(url) ? ' (if it speaks TLS, write rediss://)' : '';
+  const silent = /ETIMEDOUT|timed out|no answer within/i.test(`${code} ${message}`);
+  const hint =
+    closed && /^redis[:+]/.test(url)
+      ? ' (if it speaks TLS, write rediss://)'
+      : silent && url.startsWith('rediss')
+        ? ' (if it speaks no TLS, write redis://)'
+        : '';
   return fail(
     'SWARM_REDIS_UNREACHABLE',
     `no Redis at ${url}: ${describe(code, message)}${hint}; start one, name another with --redis URL, or use --redis embedded`,

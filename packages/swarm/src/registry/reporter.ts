@@ -12,10 +12,11 @@ const COALESCE_MS = 250;
 /** While Redis is away: how often to try, and how often to say so. */
 const RETRY_MS = 1_000;
 const REPEAT_MS = 30_000;
+const NOTABLE_OFFSET_MS = 500;
 
 export class Reporter {
   readonly #writer: RegistryWriter;
-  readonly #snapshot: () => MasterReport;
+  readonly #snapshot: (clockOffsetMs: number) => MasterReport;
   readonly #log: Logger;
   readonly #onLost: () => void;
   readonly #onBack: () => void;
@@ -25,6 +26,8 @@ export class Reporter {
   #changedMeanwhile = false;
   #lastWriteAtMs = Number.NEGATIVE_INFINITY;
   #rttUs: number | null = null;
+  /** Redis's clock minus ours: hosts need not agree on the time, a registry must. */
+  #clockOffsetMs = 0;
   /** Monotonic; null while Redis answers. */
   #lostAtMs: number | null = null;
   #saidAtMs = 0;
@@ -32,7 +35,8 @@ export class Reporter {
 
   constructor(parts: {
     writer: RegistryWriter;
-    snapshot: () => MasterReport;
+    /** @param clockOffsetMs to be added to this host's times */
+    snapshot: (clockOffsetMs: number) => MasterReport;
     log: Logger;
     onLost: () => void;
     onBack: () => void;
@@ -57,7 +61,7 @@ export class Reporter {
     const last = async (): Promise<void> => {
       await this.#writing;
       if (finalReport === 'remove') await this.#writer.remove();
-      else await this.#writer.beat(this.#snapshot(), this.#rttUs);
+      else await this.#writer.beat(this.#snapshot(this.#clockOffsetMs), this.#rttUs);
     };
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<void>((resolve) => {
@@ -86,8 +90,12 @@ export class Reporter {
   async #write(): Promise<void> {
     this.#lastWriteAtMs = performance.now();
     try {
-      const { rttUs } = await this.#writer.beat(this.#snapshot(), this.#rttUs);
+      const { redisTimeMs, rttUs } = await this.#writer.beat(this.#snapshot(this.#clockOffsetMs), this.#rttUs);
+      const isFirst = this.#rttUs === null;
       this.#rttUs = rttUs;
+      this.#clockOffsetMs = Math.round(redisTimeMs + rttUs / 2_000 - Date.now());
+      // the first was written before the offset was known
+      if (isFirst && Math.abs(this.#clockOffsetMs) > NOTABLE_OFFSET_MS) this.#changedMeanwhile = true;
       this.#back();
     } catch (error) {
       this.#lost(error);
