@@ -1,90 +1,91 @@
 /**
- * Holds the direction of imports in packages/swarm/src: `node scripts/check-imports.mjs [root]`. An area is
- * a folder or a file at the top of src. An import that the table below does not name is an error, and so is
- * an area that is not in the table: a new one has to say where it stands.
+ * Holds the direction of imports in packages/swarm/src: `node scripts/check-imports.mjs [root]`. What the
+ * tables below do not allow is an error, and so is a file that belongs to no part.
  *
  * A lint rule would see only the text of one import. Here two promises hold over any number of steps
  * (what a child loads at start, what the master never loads), so the whole graph is read. The sources are
  * searched by pattern rather than parsed: formatted ESM has few forms, and no dependency is needed.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { join, posix, relative } from 'node:path';
+import { join, posix } from 'node:path';
 
 const root = process.argv[2] ?? join(import.meta.dirname, '..');
 const sourceRoot = join(root, 'packages/swarm/src');
 
-/** Areas that each may use: all may import from their own. `types:` before a name: only `import type`. */
+/** Files at the top of src that make up a part. Each folder is a part of its own name. */
+const PART_OF_FILE = [
+  [/^(errors|protocol|units|suggest|identity|log|output-sink|child-options)\.ts$/, 'shared'],
+  [/^(config|config-.*|options?|option-.*|app-path)\.ts$/, 'config'],
+  [/^(app|index)\.ts$/, 'api'],
+  [/^(cli|command-line|command-table|help)\.ts$/, 'cli'],
+  [/^master\.ts$/, 'master'],
+];
+
+/**
+ * What each part may import besides itself: parts, or single files. After `types:`, only by `import type`.
+ * cli → commands → master → what does the work; child → what runs jobs; neither ever the other way.
+ */
 const MAY_IMPORT = {
-  errors: [],
-  protocol: ['errors'],
-  config: ['errors', 'types:protocol'],
-  log: ['errors', 'config'],
-  supervisor: ['types:protocol', 'types:errors'],
-  process: ['errors', 'protocol', 'config', 'log', 'types:supervisor', 'types:child'],
-  redis: ['errors', 'config', 'log'],
-  registry: ['errors', 'protocol', 'redis', 'types:config'],
-  fetch: ['errors', 'protocol'],
-  limiter: ['errors', 'redis'],
-  recovery: ['errors', 'protocol'],
-  platform: ['errors', 'config'],
-  app: ['errors', 'types:limiter'],
-  child: ['errors', 'protocol', 'app', 'fetch', 'limiter', 'recovery', 'types:config', 'types:registry'],
-  master: ['errors', 'protocol', 'config', 'log', 'supervisor', 'process', 'registry', 'redis', 'platform'],
-  settings: ['errors', 'config'],
-  commands: ['errors', 'config', 'settings', 'log', 'master', 'registry', 'redis', 'platform', 'protocol'],
-  cli: ['errors', 'config', 'settings', 'log', 'commands'],
-  index: ['errors', 'app', 'child', 'limiter', 'registry', 'config'],
+  shared: ['types:config'],
+  config: ['shared', 'process/cpus.ts'],
+  supervisor: ['types:shared'],
+  process: ['shared', 'types:config', 'types:supervisor'],
+  redis: ['shared', 'process'],
+  registry: ['shared', 'redis', 'types:config'],
+  limiter: ['shared'],
+  fetch: ['shared', 'limiter', 'types:api', 'types:child'],
+  recovery: ['shared', 'child/bullmq.ts', 'types:child', 'types:registry'],
+  child: ['shared', 'fetch', 'limiter', 'recovery', 'redis', 'types:api', 'types:config'],
+  api: ['shared', 'child/app-registration.ts'],
+  platform: ['shared', 'config'],
+  master: ['shared', 'supervisor', 'process', 'registry', 'redis', 'recovery', 'types:config'],
+  commands: ['shared', 'config', 'master', 'process', 'registry', 'redis', 'platform'],
+  cli: ['shared', 'config', 'commands'],
 };
 
-/** Nothing from outside src, `node:` included: the core reads no clock, no environment and no randomness. */
+/** Nothing from outside src, `node:` included: they read no clock, no environment and no randomness. */
 const PURE = ['supervisor'];
 
-/** From these files on, over static imports (`dynamic: true`: over `import()` as well), never these packages. */
+/** What is never reached from these files, over any number of imports; `lazily`: nor over `import()`. */
 const NEVER_LOADS = [
   {
-    from: 'child',
-    packages: ['winston', 'yargs', 'ioredis'],
-    dynamic: false,
-    why: 'every child would pay for it',
+    from: /^child\/(preload|runtime|watchdog-thread)\.ts$/,
+    target: /^ioredis(\/|$)/,
+    lazily: false,
+    why: 'an unmodified program brings its own, or none',
   },
-  { from: 'master', packages: ['bullmq'], dynamic: true, why: 'only children load BullMQ' },
-  { from: 'cli', packages: ['bullmq'], dynamic: false, why: 'only children load BullMQ' },
+  { from: /^child\//, target: /^(winston|yargs)(\/|$)/, lazily: true, why: 'every child would pay for it' },
+  {
+    from: /^(cli|master)\.ts$/,
+    target: /^bullmq5?(\/|$)|^(child|fetch)\//,
+    lazily: true,
+    why: 'user code and BullMQ run in children alone, so that nothing of theirs takes the master down',
+  },
 ];
 
 const problems = [];
 const graph = readGraph();
 
 for (const [file, imports] of graph) {
-  const from = areaOf(file);
-  const allowed = MAY_IMPORT[from];
-  if (allowed === undefined) {
-    problems.push(
-      `${file}: the area "${from}" is not in the table of scripts/check-imports.mjs: add what it may import`,
-    );
+  const part = partOf(file);
+  if (MAY_IMPORT[part] === undefined) {
+    problems.push(`${file}: belongs to no part: add it to the tables of scripts/check-imports.mjs`);
     continue;
   }
   for (const { specifier, target, kind } of imports) {
-    if (target === null) {
-      if (PURE.includes(from))
-        problems.push(`${file}: imports '${specifier}', but ${from} is pure: pass the value in`);
-      continue;
+    if (!isSource(target)) {
+      if (PURE.includes(part))
+        problems.push(`${file}: imports '${specifier}': ${part} is pure, pass the value in`);
+    } else if (partOf(target) !== part) {
+      checkImport({ file, part, specifier, target, kind });
     }
-    const to = areaOf(target);
-    if (to === from || allowed.includes(to)) continue;
-    if (allowed.includes(`types:${to}`)) {
-      if (kind === 'type') continue;
-      problems.push(`${file}: imports '${specifier}' as a value: ${from} may take only types from ${to}`);
-      continue;
-    }
-    problems.push(`${file}: imports '${specifier}': ${from} may not import from ${to}`);
   }
 }
 
-for (const { from, packages, dynamic, why } of NEVER_LOADS) {
-  for (const file of graph.keys()) {
-    if (areaOf(file) !== from) continue;
-    const path = pathToPackage(file, packages, dynamic);
-    if (path !== null) problems.push(`${path.join(' → ')}: ${from} must not load ${path.at(-1)}: ${why}`);
+for (const { from, target, lazily, why } of NEVER_LOADS) {
+  for (const file of [...graph.keys()].filter((name) => from.test(name))) {
+    const path = pathTo(file, target, lazily);
+    if (path !== null) problems.push(`${path.join(' → ')}: must not be loaded from ${file}: ${why}`);
   }
 }
 
@@ -94,20 +95,27 @@ for (const problem of new Set(problems)) console.error(problem);
 if (problems.length > 0) process.exitCode = 1;
 else console.log(`${graph.size} files`);
 
-/** @returns the shortest chain of files from `start` to one of the packages, or null */
-function pathToPackage(start, packages, dynamic) {
+function checkImport({ file, part, specifier, target, kind }) {
+  const to = partOf(target);
+  const allowed = MAY_IMPORT[part];
+  if (allowed.includes(to) || allowed.includes(target)) return;
+  if (!allowed.includes(`types:${to}`)) {
+    problems.push(`${file}: imports '${specifier}': ${part} may not import from ${to}`);
+  } else if (kind !== 'type') {
+    problems.push(`${file}: imports '${specifier}' as a value: ${part} takes only types from ${to}`);
+  }
+}
+
+/** @returns the shortest chain of imports from `start` to what `forbidden` matches, or null */
+function pathTo(start, forbidden, lazily) {
   const paths = [[start]];
   const seen = new Set([start]);
   for (const path of paths) {
-    for (const { specifier, target, kind } of graph.get(path.at(-1))) {
-      if (kind === 'type' || (kind === 'dynamic' && !dynamic)) continue;
-      if (target === null) {
-        const name = packages.find((each) => specifier === each || specifier.startsWith(`${each}/`));
-        if (name !== undefined) return [...path, name];
-      } else if (!seen.has(target) && graph.has(target)) {
-        seen.add(target);
-        paths.push([...path, target]);
-      }
+    for (const { target, kind } of graph.get(path.at(-1)) ?? []) {
+      if (kind === 'type' || (kind === 'lazy' && !lazily) || seen.has(target)) continue;
+      if (forbidden.test(target)) return [...path, target];
+      seen.add(target);
+      paths.push([...path, target]);
     }
   }
   return null;
@@ -132,43 +140,44 @@ function checkDashboard() {
   }
 }
 
+/** File → its imports; a target that is no file of src is the specifier itself. */
 function readGraph() {
   return new Map(
     sourcesUnder(sourceRoot).map((file) => {
-      const imports = importsOf(readFileSync(join(sourceRoot, file), 'utf8')).map((found) => ({
-        ...found,
-        target: found.specifier.startsWith('.')
-          ? posix.join(posix.dirname(file), found.specifier).replace(/\.js$/, '.ts')
-          : null,
-      }));
-      return [file, imports];
+      const imports = importsOf(readFileSync(join(sourceRoot, file), 'utf8'));
+      return [file, imports.map((found) => ({ ...found, target: resolveFrom(file, found.specifier) }))];
     }),
   );
 }
 
+function resolveFrom(file, specifier) {
+  if (!specifier.startsWith('.')) return specifier;
+  return posix.join(posix.dirname(file), specifier).replace(/\.js$/, '.ts');
+}
+
 function importsOf(text) {
   const code = text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/^\s*\/\/.*$/gm, '');
-  const found = [];
-  for (const [, type, specifier] of code.matchAll(
+  const declared = code.matchAll(
     /^\s*(?:import|export)\s+(type\s+)?(?:[\w*{][^'";]*?\sfrom\s+)?['"]([^'"]+)['"]/gm,
-  )) {
-    found.push({ specifier, kind: type === undefined ? 'static' : 'type' });
-  }
-  for (const [, specifier] of code.matchAll(/\b(?:import|require)\(\s*['"]([^'"]+)['"]\s*\)/g)) {
-    // `typeof import('x')` is erased.
-    const erased = new RegExp(`typeof import\\(\\s*['"]${specifier.replace(/[^\w]/g, '\\$&')}`).test(code);
-    found.push({ specifier, kind: erased ? 'type' : 'dynamic' });
-  }
-  return found;
+  );
+  const called = code.matchAll(/(\btypeof\s+)?\b(?:import|require)\(\s*['"]([^'"]+)['"]\s*\)/g);
+  return [
+    ...[...declared].map(([, type, specifier]) => ({ specifier, kind: type ? 'type' : 'static' })),
+    ...[...called].map(([, type, specifier]) => ({ specifier, kind: type ? 'type' : 'lazy' })),
+  ];
 }
 
 function sourcesUnder(directory) {
   return readdirSync(directory, { recursive: true })
-    .filter((name) => /\.ts$/.test(name) && !name.endsWith('.d.ts'))
-    .map((name) => relative('.', name).replaceAll('\\', '/'))
+    .filter((name) => name.endsWith('.ts') && !name.endsWith('.d.ts'))
     .sort();
 }
 
-function areaOf(file) {
-  return file.split('/')[0].replace(/\.ts$/, '');
+function partOf(file) {
+  const top = PART_OF_FILE.find(([pattern]) => pattern.test(file));
+  return top?.[1] ?? file.split('/')[0];
+}
+
+function isSource(target) {
+  return graph.has(target);
 }

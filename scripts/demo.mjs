@@ -26,6 +26,10 @@ const BOOT_DEADLINE_MS = 60_000;
 const STALL_DEADLINE_MS = 30_000;
 const REPLACED_DEADLINE_MS = 30_000;
 const LOOK_EVERY_MS = 100;
+const CLOSE_DEADLINE_MS = 2_000;
+
+const CHECKED =
+  '  checked    every document has its whole page, or a failed job that says why; no job is left in any queue\n';
 
 const folder = resolve(process.argv[2] ?? join(ROOT, 'node_modules'));
 if (!existsSync(folder)) {
@@ -42,13 +46,11 @@ const swarm = new Swarm({
 const toClose = [];
 let interrupted = false;
 
-process.on('SIGINT', interrupt);
-process.on('SIGTERM', interrupt);
-
 rmSync(OUT, { recursive: true, force: true });
 mkdirSync(SITE, { recursive: true });
+console.log(`demo: ${swarm.start()}`);
 try {
-  process.exitCode = await demo();
+  process.exitCode = await Promise.race([demo(), interruption(), endOfSwarm()]);
 } catch (error) {
   progress.end();
   if (interrupted) {
@@ -59,11 +61,9 @@ try {
     process.exitCode = 1;
   }
 }
-process.exitCode = await leave(process.exitCode);
+process.exit(await leave(process.exitCode));
 
 async function demo() {
-  const command = swarm.start();
-  console.log(`demo: ${command}`);
   const { registry, connection } = await connect();
   await until(
     'all children are up',
@@ -126,7 +126,7 @@ async function watch({ registry, queues, total, frontId, startedAtMs }) {
     if (nowMs - lastDoneAtMs > STALL_DEADLINE_MS) {
       throw new Error(`no page was finished for ${seconds(STALL_DEADLINE_MS)}: ${done} of ${total} are done`);
     }
-    await pause();
+    await sleep(LOOK_EVERY_MS);
   }
   progress.end();
   if (killed === null) throw new Error('all was done before a child could be killed; take a larger folder');
@@ -173,8 +173,7 @@ demo: ${wrong.length === 0 ? 'nothing lost' : 'FAILED'}
   pages      ${count(result.completed)} rendered${refused(result.failed)}
   killed     1 child with kill -9; its slot was ready again after ${back ? seconds(Date.parse(back.time) - killed.atMs) : '?'}
   put back   ${released} jobs of that child; ${ranAgain(result.restarted)}
-  checked    every document has its whole page, or a failed job that says why; no job is left in any queue
-  look at    ${shown(join(SITE, 'index.html'))}
+${wrong.length === 0 ? CHECKED : ''}  look at    ${shown(join(SITE, 'index.html'))}
   log        ${shown(LOG)}`);
   for (const problem of wrong.slice(0, 20)) console.log(`  LOST       ${problem}`);
   if (wrong.length > 20) console.log(`  … and ${wrong.length - 20} more`);
@@ -205,20 +204,32 @@ async function until(what, deadlineMs, condition) {
   const endAtMs = performance.now() + deadlineMs;
   while (!(await condition())) {
     if (performance.now() > endAtMs) throw new Error(`${what}: not within ${seconds(deadlineMs)}`);
-    await pause();
+    await sleep(LOOK_EVERY_MS);
   }
 }
 
-/** Every wait passes here, so this is where an interruption and the end of swarm are seen. */
-async function pause() {
-  if (interrupted) throw new Error('interrupted');
-  if (!swarm.running) throw new Error('swarm has ended by itself');
-  await sleep(LOOK_EVERY_MS);
+/** Rejects at Ctrl-C. */
+function interruption() {
+  return new Promise((_, reject) => {
+    for (const signal of ['SIGINT', 'SIGTERM']) {
+      process.on(signal, () => {
+        interrupted = true;
+        reject(new Error(signal));
+      });
+    }
+  });
+}
+
+/** Rejects when swarm ends before it is told to. */
+async function endOfSwarm() {
+  const { code, signal } = await swarm.ended;
+  throw new Error(`swarm ended by itself with ${signal ?? `exit code ${code}`}`);
 }
 
 /** Stops swarm and leaves nothing behind but the output. @returns the exit code */
 async function leave(exitCode) {
-  for (const step of toClose.splice(0).reverse()) await step();
+  // With Redis gone, a connection may never close.
+  for (const step of toClose.splice(0).reverse()) await Promise.race([step(), sleep(CLOSE_DEADLINE_MS)]);
   const ended = await swarm.stop();
   await swarm.removeState();
   if (exitCode === 130) return exitCode;
@@ -228,10 +239,6 @@ async function leave(exitCode) {
   }
   showLogTail();
   return 1;
-}
-
-function interrupt() {
-  interrupted = true;
 }
 
 function showLogTail() {

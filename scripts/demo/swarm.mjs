@@ -26,8 +26,9 @@ export class Swarm {
     this.env.XDG_STATE_HOME = this.stateDirectory;
   }
 
-  get pid() {
-    return this.#process.pid;
+  /** How the master ended: `{ code, signal }`. */
+  get ended() {
+    return this.#exited;
   }
 
   start() {
@@ -42,12 +43,7 @@ export class Swarm {
       this.#process.once('error', reject);
       this.#process.once('exit', (code, signal) => resolve({ code, signal }));
     });
-    this.#exited.catch(() => {});
     return ['swarm', ...args].join(' ');
-  }
-
-  get running() {
-    return this.#process !== null && this.#process.exitCode === null && this.#process.signalCode === null;
   }
 
   /** Runs another swarm command against the same Redis, e.g. `command('ps')`. */
@@ -56,18 +52,13 @@ export class Swarm {
     return stdout;
   }
 
-  /** @returns how the master ended: `{ code, signal, killed }` */
+  /** @returns how the master ended */
   async stop() {
-    if (this.#process === null) return { code: null, signal: null, killed: false };
-    if (this.running) this.#process.kill('SIGTERM');
-    let killed = false;
-    const timer = setTimeout(() => {
-      killed = true;
-      this.#process.kill('SIGKILL');
-    }, STOP_TIMEOUT_MS);
+    this.#process.kill('SIGTERM');
+    const timer = setTimeout(() => this.#process.kill('SIGKILL'), STOP_TIMEOUT_MS);
     const ended = await this.#exited;
     clearTimeout(timer);
-    return { ...ended, killed };
+    return ended;
   }
 
   /** The master leaves its Redis running while anybody else is connected, such as this process a moment ago. */

@@ -1,11 +1,14 @@
 /** The real `swarm` command in a process of its own; its log, read line by line, is what tests wait for. */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { killMarked, MARK, markedProcesses, type ProcessFacts } from './processes.js';
 import { isAlive, waitFor, type WaitOptions } from './wait.js';
 
-const ROOT = new URL('../../', import.meta.url);
+// seen from test/dist/support
+const ROOT = new URL('../../../', import.meta.url);
 const BIN = fileURLToPath(new URL('packages/swarm/bin/swarm.js', ROOT));
 
 /** A log line of the master; `stream` is set on lines that a child printed. */
@@ -24,24 +27,33 @@ export interface SwarmOptions {
   args?: readonly string[];
   env?: Readonly<Record<string, string>>;
   cwd?: string;
+  /** Which lines to keep in memory; default: all. */
+  keep?: (line: LogLine) => boolean;
 }
 
 export class Swarm {
   readonly lines: LogLine[] = [];
   stderr = '';
+  /** In the environment of the master and of everything it starts, however far that strays. */
+  readonly mark = randomUUID();
   readonly #process: ChildProcess;
   #exit: Promise<number | null>;
 
   /** @param app a file of test/apps, or an absolute path; null: none is named */
-  constructor(app: string | null, { args = [], env = {}, cwd }: SwarmOptions = {}) {
+  constructor(app: string | null, { args = [], env = {}, cwd, keep = () => true }: SwarmOptions = {}) {
     const path = app === null ? [] : [app.startsWith('/') ? app : appPath(app)];
     this.#process = spawn(process.execPath, [BIN, ...path, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...cleanEnv(), SWARM_LOG_FORMAT: 'json', ...env },
+      env: { ...cleanEnv(), SWARM_LOG_FORMAT: 'json', [MARK]: this.mark, ...env },
       ...(cwd ? { cwd } : {}),
     });
     const { stdout, stderr } = this.#process;
-    if (stdout) createInterface({ input: stdout }).on('line', (text) => this.lines.push(parseLine(text)));
+    if (stdout) {
+      createInterface({ input: stdout, crlfDelay: Infinity }).on('line', (text) => {
+        const line = parseLine(text);
+        if (keep(line)) this.lines.push(line);
+      });
+    }
     stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.stderr += text;
     });
@@ -105,16 +117,27 @@ export class Swarm {
   /** Waits until so many children are ready. */
   async ready(count: number, options: WaitOptions = {}): Promise<number[]> {
     try {
-      await waitFor(`${count} children are ready`, () => this.children.size === count, { timeoutMs: 30_000, ...options });
+      await waitFor(`${count} children are ready`, () => this.#has(count), { timeoutMs: 30_000, ...options });
     } catch (error) {
       throw new Error(`${(error as Error).message}\n${this.tail()}`);
     }
     return [...this.children.values()];
   }
 
+  #has(count: number): boolean {
+    const { exitCode, signalCode } = this.#process;
+    if (exitCode !== null || signalCode !== null) throw new Error(`the master ended: ${exitCode ?? signalCode}`);
+    return this.children.size === count;
+  }
+
   /** Every pid that was ever spawned. */
   get spawnedPids(): number[] {
     return this.lines.filter(({ message, stream }) => message === 'spawned' && !stream).map(({ pid }) => pid as number);
+  }
+
+  /** Everything that runs because of it, the master included. */
+  get processes(): ProcessFacts[] {
+    return markedProcesses(this.mark);
   }
 
   /** Stops it with TERM and waits for its end. */
@@ -129,8 +152,11 @@ export class Swarm {
     this.#process.kill('SIGKILL');
     // a child that drains for a master that is gone would take its time
     for (const pid of this.spawnedPids) killGroup(pid);
+    killMarked(this.mark);
+    // a test may have stopped reading it
+    this.stdout?.destroy();
     await this.#exit;
-    for (const pid of this.spawnedPids) killGroup(pid);
+    killMarked(this.mark);
     await waitFor('no child is left', () => !this.spawnedPids.some(isAlive), { timeoutMs: 5_000 });
   }
 

@@ -21,5 +21,4 @@ export async function waitFor<T>(
   }
 }
 
-/** Whether a process with this pid runs; a zombie does not. */
-export { isAlive } from '../../packages/swarm/dist/process/proc.js';
+export { isAlive } from './processes.js';

@@ -65,7 +65,9 @@ export function logicalCwd(physicalCwd: string, env: NodeJS.ProcessEnv): string 
 function resolveDirectory(app: string, directory: string): string {
   const main = readPackage(directory)?.main;
   const names = [
-    ...(typeof main === 'string' && main !== '' ? [main, ...EXTENSIONS.map((extension) => main + extension)] : []),
+    ...(typeof main === 'string' && main !== ''
+      ? [main, ...EXTENSIONS.map((extension) => main + extension)]
+      : []),
     ...EXTENSIONS.map((extension) => `index${extension}`),
   ];
   const found = names.map((name) => join(directory, name)).find((path) => kindOf(path) === 'file');

@@ -12,7 +12,7 @@ import {
   printCompletions,
 } from './command-line.js';
 import type { RegistryCommandOptions } from './commands/registry-options.js';
-import { loadConfig, loadConfigWithoutApp, loadSharedOptions, type LoadConfigInput } from './config.js';
+import { type LoadConfigInput, loadConfig, loadConfigWithoutApp, loadSharedOptions } from './config.js';
 import { EXIT, SwarmError } from './errors.js';
 import { helpText } from './help.js';
 

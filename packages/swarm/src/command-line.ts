@@ -117,7 +117,9 @@ function parser(args: readonly string[]): Argv {
 
 /** All are known at the top, where options may stand before the command, but not global: a command has its own. */
 function yargsOptions(names: readonly OptionName[], global: boolean): Record<string, Options> {
-  return Object.fromEntries(names.map((name) => [optionRow(name).flag, yargsOption(optionRow(name), global)]));
+  return Object.fromEntries(
+    names.map((name) => [optionRow(name).flag, yargsOption(optionRow(name), global)]),
+  );
 }
 
 function yargsOption(row: OptionRow, global: boolean): Options {
@@ -207,4 +209,3 @@ function commandHint(word: string | undefined): string {
   const command = nearest(word, COMMAND_NAMES);
   return command === null ? ` Commands: ${COMMAND_NAMES.join(', ')}.` : ` Did you mean swarm ${command}?`;
 }
-

@@ -11,10 +11,12 @@ import { existsSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename, join, relative, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { SwarmError, usageError } from './errors.js';
+import { type SwarmError, usageError } from './errors.js';
 import type { OptionName } from './options.js';
 
-export const CONFIG_FILE_NAMES = ['ts', 'mts', 'js', 'mjs', 'cjs', 'json'].map((ext) => `swarm.config.${ext}`);
+export const CONFIG_FILE_NAMES = ['ts', 'mts', 'js', 'mjs', 'cjs', 'json'].map(
+  (ext) => `swarm.config.${ext}`,
+);
 
 const READ_TIMEOUT_MS = 30_000;
 
@@ -95,7 +97,8 @@ function runReader(path: string, shown: string, cwd: string, env: NodeJS.Process
     reader.on('exit', (code, signal) => {
       clearTimeout(timer);
       const how = signal ?? `exit code ${code}`;
-      const ended = () => reject(failed(`${shown} ended its process (${how}) before it gave a configuration`));
+      const ended = () =>
+        reject(failed(`${shown} ended its process (${how}) before it gave a configuration`));
       // An answer can still be on its way; the channel's end comes after it, and then this does nothing.
       if (reader.connected) reader.once('disconnect', ended);
       else ended();

@@ -42,11 +42,19 @@ export function fileGroups(
   };
   const configs = Object.entries(groups).map(([name, { env: groupEnv }]): GroupConfig => {
     const count = read('count', name);
-    if (count === null) throw badCount(`groups.${name} in ${shown} needs a count, from 1 to ${MAX_COUNT}: it has none`);
-    return { name, count, concurrency: read('concurrency', name), queues: read('queues', name), env: groupEnv };
+    if (count === null)
+      throw badCount(`groups.${name} in ${shown} needs a count, from 1 to ${MAX_COUNT}: it has none`);
+    return {
+      name,
+      count,
+      concurrency: read('concurrency', name),
+      queues: read('queues', name),
+      env: groupEnv,
+    };
   });
   const total = configs.reduce((sum, group) => sum + group.count, 0);
-  if (total > MAX_COUNT) throw badCount(`the counts of groups in ${shown} add up to at most ${MAX_COUNT}, got ${total}`);
+  if (total > MAX_COUNT)
+    throw badCount(`the counts of groups in ${shown} add up to at most ${MAX_COUNT}, got ${total}`);
   return configs;
 }
 

@@ -14,7 +14,9 @@ const GROUP_NAME = /^[A-Za-z0-9][\w.-]{0,63}$/;
 const GROUP_OPTIONS = OPTION_NAMES.filter((name) => optionRow(name).group !== undefined);
 
 /** Which option a key of the file stands for. */
-const optionOfKey = new Map(OPTION_NAMES.flatMap((name) => fileKeys(name).map((key) => [key, name] as const)));
+const optionOfKey = new Map(
+  OPTION_NAMES.flatMap((name) => fileKeys(name).map((key) => [key, name] as const)),
+);
 
 const groupSchema = z.strictObject({
   ...optionShape(GROUP_OPTIONS),
@@ -66,7 +68,10 @@ function parseContents(raw: unknown, shown: string): FileContents {
   };
 }
 
-function groupsOf(groups: z.infer<typeof fileSchema>['groups'] & object, shown: string): Record<string, FileGroup> {
+function groupsOf(
+  groups: z.infer<typeof fileSchema>['groups'] & object,
+  shown: string,
+): Record<string, FileGroup> {
   const entries = Object.entries(groups).map(([group, { env = {}, ...options }]) => [
     group,
     {
@@ -74,17 +79,23 @@ function groupsOf(groups: z.infer<typeof fileSchema>['groups'] & object, shown: 
       env: Object.fromEntries(Object.entries(env).map(([name, value]) => [name, String(value)])),
     },
   ]);
-  if (entries.length === 0) throw bad(shown, 'has groups without a group in it: add one, or leave groups out');
+  if (entries.length === 0)
+    throw bad(shown, 'has groups without a group in it: add one, or leave groups out');
   return Object.fromEntries(entries);
 }
 
 /** Keys → options; both spellings of one option are an error, and `noWatchdog: true` is `watchdog: false`. */
-function optionsOf(values: Record<string, FileValue>, within: string, shown: string): FileContents['options'] {
+function optionsOf(
+  values: Record<string, FileValue>,
+  within: string,
+  shown: string,
+): FileContents['options'] {
   const options: Partial<Record<OptionName, FileValue>> = {};
   for (const [key, value] of Object.entries(values)) {
     const name = optionOfKey.get(key);
     if (name === undefined || value === undefined) continue;
-    if (options[name] !== undefined) throw bad(shown, `has both ${within}${name} and ${within}${key}: keep one`);
+    if (options[name] !== undefined)
+      throw bad(shown, `has both ${within}${name} and ${within}${key}: keep one`);
     const opposite = key !== name && optionRow(name).negated;
     options[name] = opposite ? !parseOption(name, String(value), `${within}${key} in ${shown}`) : value;
   }
@@ -99,22 +110,32 @@ function issueError(issue: z.core.$ZodIssue, raw: unknown, shown: string): Error
     const key = issue.keys[0] ?? '';
     const known = Object.keys(inGroup ? groupSchema.shape : fileSchema.shape);
     const within = at === '' ? '' : ` in ${at}`;
-    throw bad(shown, `has an unknown key ${JSON.stringify(key)}${within}${didYouMean(key, known)}`);
+    return bad(shown, `has an unknown key ${JSON.stringify(key)}${within}${didYouMean(key, known)}`);
   }
-  const name = path.length === (inGroup ? 3 : 1) ? optionOfKey.get(path.at(-1) ?? '') : undefined;
-  const got = path.reduce<unknown>((value, key) => (isObject(value) ? value[key] : undefined), raw);
-  if (name !== undefined) return badOption(name, got, `${at} in ${shown}`);
   if (issue.code === 'invalid_key') {
-    return bad(shown, `has a group ${JSON.stringify(path.at(-1))}: names are 1 to 64 letters, digits and . _ -`);
+    return bad(
+      shown,
+      `has a group ${JSON.stringify(path.at(-1))}: names are 1 to 64 letters, digits and . _ -`,
+    );
   }
-  const takes: Record<string, string> = {
-    app: 'the path of a file',
-    groups: 'an object of groups by name',
-    env: 'an object of texts by name',
-  };
-  const word = path.length === 1 ? path[0] : path[2];
-  const expected = inGroup && path.length === 2 ? 'an object' : path.length > 3 ? 'a text' : takes[word ?? ''];
-  return bad(shown, `has a value of ${at} that it cannot use: it takes ${expected}, got ${JSON.stringify(got) ?? typeof got}`);
+  const got = path.reduce<unknown>((value, key) => (isObject(value) ? value[key] : undefined), raw);
+  const option = path.length === (inGroup ? 3 : 1) ? optionOfKey.get(path.at(-1) ?? '') : undefined;
+  if (option !== undefined) return badOption(option, got, `${at} in ${shown}`);
+  return bad(
+    shown,
+    `has a value of ${at} that it cannot use: it takes ${expectedAt(path)}, got ${inWords(got)}`,
+  );
+}
+
+/** What belongs where there is no option: `app`, `groups`, `groups.x`, `groups.x.env`, `groups.x.env.Y`. */
+function expectedAt(path: readonly string[]): string {
+  if (path[0] === 'app') return 'the path of a file';
+  const what = ['an object of groups by name', 'an object', 'an object of texts by name', 'a text'];
+  return what[path.length - 1] ?? 'something else';
+}
+
+function inWords(value: unknown): string {
+  return JSON.stringify(value) ?? typeof value;
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -108,7 +108,11 @@ export async function loadConfigWithoutApp(input: LoadConfigInput): Promise<Load
   values.config = file?.shown ?? null;
   if (!file?.groups) {
     values.count ??= Math.min(MAX_COUNT, (input.cpus ?? allowedCpus)());
-    return { config: completeConfig(values, [onlyGroup(values, values.count)], app.path, input), origins, values };
+    return {
+      config: completeConfig(values, [onlyGroup(values, values.count)], app.path, input),
+      origins,
+      values,
+    };
   }
   origins.groups = `file ${file.shown}`;
   const groups = fileGroups(file, file.groups, sources, values);
@@ -140,7 +144,9 @@ function resolveAll(sources: ConfigSources): { values: OptionValues; origins: Or
   const origins: Origins = {};
   for (const name of OPTION_NAMES) {
     const perGroup = sources.file?.groups && optionRow(name).group === 'own';
-    const resolved: Resolved<unknown> = perGroup ? resolveForGroups(name, sources) : resolveOption(name, sources);
+    const resolved: Resolved<unknown> = perGroup
+      ? resolveForGroups(name, sources)
+      : resolveOption(name, sources);
     values[name] = resolved.value;
     origins[name] = resolved.origin;
   }
@@ -149,7 +155,8 @@ function resolveAll(sources: ConfigSources): { values: OptionValues; origins: Or
 
 function findApp({ app, appHint, cwd, env }: LoadConfigInput, file: ConfigFile | null) {
   if (app !== undefined) return { path: resolveApp(app, cwd, appHint), origin: 'argument' };
-  if (env.SWARM_APP) return { path: resolveApp(env.SWARM_APP, cwd, ' SWARM_APP names it.'), origin: 'env SWARM_APP' };
+  if (env.SWARM_APP)
+    return { path: resolveApp(env.SWARM_APP, cwd, ' SWARM_APP names it.'), origin: 'env SWARM_APP' };
   if (file?.app) {
     const path = resolveApp(file.app, dirname(file.path), ` ${file.shown} names it.`);
     return { path, origin: `file ${file.shown}` };
@@ -161,7 +168,12 @@ function onlyGroup({ concurrency, queues }: OptionValues, count: number): GroupC
   return { name: 'default', count, concurrency, queues, env: {} };
 }
 
-function completeConfig(values: OptionValues, groups: GroupConfig[], app: string, input: LoadConfigInput): Config {
+function completeConfig(
+  values: OptionValues,
+  groups: GroupConfig[],
+  app: string,
+  input: LoadConfigInput,
+): Config {
   return deepFreeze({
     app,
     appArguments: [...(input.appArguments ?? [])],

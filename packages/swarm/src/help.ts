@@ -12,12 +12,20 @@ const INDENT = 27;
 export function helpText(command: CommandName | null): string {
   const row = commandRow(command ?? 'run');
   const usage = command === null ? '[run] ' : `${command} `;
-  const about = command === null ? 'Runs BullMQ workers in several processes, and keeps them alive.' : sentence(row.describe);
+  const about =
+    command === null
+      ? 'Runs BullMQ workers in several processes, and keeps them alive.'
+      : sentence(row.describe);
   return [
     `swarm ${usage}${row.usage}`.trimEnd(),
     '',
     ...wrap(about, 0),
-    ...(command === null ? section('Commands', COMMAND_NAMES.map((name) => [`swarm ${name}`, commandRow(name).describe])) : []),
+    ...(command === null
+      ? section(
+          'Commands',
+          COMMAND_NAMES.map((name) => [`swarm ${name}`, commandRow(name).describe]),
+        )
+      : []),
     ...optionSections(row.options),
     ...section('Other', [
       ...Object.entries(row.switches).map(([name, describe]) => [`--${name}`, describe] as const),
@@ -41,7 +49,9 @@ function optionSections(names: readonly OptionName[]): string[] {
   return sections.flatMap((title) =>
     section(
       title,
-      names.filter((name) => optionRow(name).section === title).map((name) => [flagText(name), optionText(name)]),
+      names
+        .filter((name) => optionRow(name).section === title)
+        .map((name) => [flagText(name), optionText(name)]),
     ),
   );
 }
@@ -84,7 +94,8 @@ function wrap(text: string, indent: number): string[] {
   const lines: string[] = [];
   for (const word of text.split(' ')) {
     const last = lines.at(-1);
-    if (last !== undefined && last.length + 1 + word.length <= WIDTH) lines[lines.length - 1] = `${last} ${word}`;
+    if (last !== undefined && last.length + 1 + word.length <= WIDTH)
+      lines[lines.length - 1] = `${last} ${word}`;
     else lines.push(pad + word);
   }
   return lines;

@@ -1,7 +1,3 @@
-import winston from 'winston';
-import type { LogFormat, LogLevel } from './config.js';
-import type { Dropped } from './output-sink.js';
-
 /**
  * The log: one line an event, to one sink, as text for people or as JSON for machines.
  *
@@ -11,6 +7,10 @@ import type { Dropped } from './output-sink.js';
  * Nothing printed can forge a line or drive the operator's terminal: control characters come out escaped.
  * Only colours (SGR sequences) of a child's text are let through, and only to a terminal.
  */
+import winston from 'winston';
+import type { LogFormat, LogLevel } from './config.js';
+import type { Dropped } from './output-sink.js';
+
 export type LogFields = Record<string, string | number | boolean | null | undefined>;
 
 export interface Logger {

@@ -64,10 +64,16 @@ export const value = <T>(row: Given<T, 'fallback' | 'defaultText'> & { fallback:
   ...row,
   kind: 'value',
 });
-export const optional = <T>(row: Given<T, 'fallback'>): OptionalRow<T> => ({ ...row, kind: 'value', fallback: null });
+export const optional = <T>(row: Given<T, 'fallback'>): OptionalRow<T> => ({
+  ...row,
+  kind: 'value',
+  fallback: null,
+});
 export const list = <T>(row: Given<T, 'fallback'>): ListRow<T> => ({ ...row, kind: 'list', fallback: null });
 export const toggle = (
-  row: Given<boolean, 'fallback' | 'defaultText' | 'placeholder' | 'takes' | 'read'> & { fallback: 'on' | 'off' },
+  row: Given<boolean, 'fallback' | 'defaultText' | 'placeholder' | 'takes' | 'read'> & {
+    fallback: 'on' | 'off';
+  },
 ): SwitchRow => ({
   defaultText: row.fallback,
   ...row,

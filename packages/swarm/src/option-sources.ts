@@ -15,7 +15,9 @@ export interface OptionSources {
   readonly flags: RawFlags;
   readonly env: NodeJS.ProcessEnv;
   /** null: none. `within` comes before the key in messages, e.g. `groups.mail.` */
-  readonly file: (Pick<FileContents, 'options'> & { readonly shown: string; readonly within?: string }) | null;
+  readonly file:
+    | (Pick<FileContents, 'options'> & { readonly shown: string; readonly within?: string })
+    | null;
 }
 
 export interface Resolved<T> {
@@ -76,6 +78,9 @@ function refuseTwice(queues: OptionValues['queues'], source: string): void {
   const names = queues.map((queue) => queue.name);
   const twice = names.find((queue, index) => names.indexOf(queue) !== index);
   if (twice !== undefined) {
-    throw usageError('SWARM_BAD_QUEUE', `${source} takes each queue once, got ${JSON.stringify(twice)} twice`);
+    throw usageError(
+      'SWARM_BAD_QUEUE',
+      `${source} takes each queue once, got ${JSON.stringify(twice)} twice`,
+    );
   }
 }

@@ -42,7 +42,8 @@ export const OPTIONS = {
     env: ['SWARM_CONCURRENCY'],
     section: 'Children',
     placeholder: 'N',
-    describe: 'jobs at once in one child; a program with Workers of its own keeps theirs unless this is given',
+    describe:
+      'jobs at once in one child; a program with Workers of its own keeps theirs unless this is given',
     defaultText: '5',
     group: 'shared',
     ...wholeNumber(1, 10_000),
@@ -256,7 +257,11 @@ export interface OptionDoc {
 export function optionRows(): OptionDoc[] {
   return OPTION_NAMES.map((name) => {
     const row = optionRow(name);
-    const flag = [row.alias ? `-${row.alias}, ` : '', shownFlag(row), row.placeholder ? ` ${row.placeholder}` : ''];
+    const flag = [
+      row.alias ? `-${row.alias}, ` : '',
+      shownFlag(row),
+      row.placeholder ? ` ${row.placeholder}` : '',
+    ];
     const { env, defaultText, describe, section } = row;
     return { flag: flag.join(''), env, defaultText, describe, section };
   });

@@ -48,7 +48,13 @@ export function formatDuration(durationMs: number): string {
   return twoUnits(seconds, 86_400, 'd', 3600, 'h');
 }
 
-function twoUnits(seconds: number, large: number, largeName: string, small: number, smallName: string): string {
+function twoUnits(
+  seconds: number,
+  large: number,
+  largeName: string,
+  small: number,
+  smallName: string,
+): string {
   const rest = Math.floor((seconds % large) / small);
   const whole = `${Math.floor(seconds / large)}${largeName}`;
   return rest === 0 ? whole : `${whole} ${rest}${smallName}`;

@@ -72,14 +72,25 @@ describe('swarm, as a process', () => {
 
   it('refuses bad values in one line', async () => {
     await refuses(['--count', '0'], 'SWARM_BAD_COUNT: --count takes a whole number from 1 to 512, got "0"');
-    await refuses(['--count', 'four'], 'SWARM_BAD_COUNT: --count takes a whole number from 1 to 512, got "four"');
+    await refuses(
+      ['--count', 'four'],
+      'SWARM_BAD_COUNT: --count takes a whole number from 1 to 512, got "four"',
+    );
     await refuses(['run', '--count=513'], /got "513"/);
-    await refuses(['--timeout', '25'], /^swarm: SWARM_BAD_TIMEOUT: --timeout takes .*250ms, 25s, 2m or 1h, got "25"$/m);
-    await refuses([], 'SWARM_BAD_COUNT: COUNT takes a whole number from 1 to 512, got "four"', { COUNT: 'four' });
+    await refuses(
+      ['--timeout', '25'],
+      /^swarm: SWARM_BAD_TIMEOUT: --timeout takes .*250ms, 25s, 2m or 1h, got "25"$/m,
+    );
+    await refuses([], 'SWARM_BAD_COUNT: COUNT takes a whole number from 1 to 512, got "four"', {
+      COUNT: 'four',
+    });
   });
 
   it('refuses what it does not know, with a suggestion', async () => {
-    await refuses(['--cuont', '4'], 'SWARM_UNKNOWN_OPTION: there is no option --cuont: did you mean --count?');
+    await refuses(
+      ['--cuont', '4'],
+      'SWARM_UNKNOWN_OPTION: there is no option --cuont: did you mean --count?',
+    );
     await refuses(['jbos'], /SWARM_APP_NOT_FOUND: there is no app "jbos".* Did you mean swarm jobs\?/);
     await refuses([], /SWARM_APP_NOT_FOUND: no app was named, and .* none of worker.js/);
   });
@@ -96,8 +107,23 @@ describe('swarm, as a process', () => {
   });
 
   it('config --json: one document, whatever the config file prints', async () => {
-    writeFileSync(join(cwd, 'swarm.config.mjs'), 'console.log("noise"); export default { namespace: "shop" }');
-    const args = ['config', 'x', '--json', '--count', '4', '--redis', 'rediss://me:hunter2@h:1', '-q', 'a,4', '-q', 'b'];
+    writeFileSync(
+      join(cwd, 'swarm.config.mjs'),
+      'console.log("noise"); export default { namespace: "shop" }',
+    );
+    const args = [
+      'config',
+      'x',
+      '--json',
+      '--count',
+      '4',
+      '--redis',
+      'rediss://me:hunter2@h:1',
+      '-q',
+      'a,4',
+      '-q',
+      'b',
+    ];
     writeFileSync(join(cwd, 'x.js'), '');
     const { code, stdout, stderr } = await swarm(args, { SWARM_TIMEOUT: '90s' });
     assert.equal(code, 0, stderr);
@@ -124,9 +150,18 @@ describe('the command line', () => {
   const parse = (text: string) => parseCommandLine(text === '' ? [] : text.split(' '));
 
   it('runs by default, and with options on either side', () => {
-    for (const text of ['worker.js --count 4', '--count 4 worker.js', 'run worker.js --count=4', '--count 4 run worker.js']) {
+    for (const text of [
+      'worker.js --count 4',
+      '--count 4 worker.js',
+      'run worker.js --count=4',
+      '--count 4 run worker.js',
+    ]) {
       const { command, app, flags } = parse(text);
-      assert.deepEqual({ command, app, flags }, { command: 'run', app: 'worker.js', flags: { count: '4' } }, text);
+      assert.deepEqual(
+        { command, app, flags },
+        { command: 'run', app: 'worker.js', flags: { count: '4' } },
+        text,
+      );
     }
     assert.deepEqual(parse('--count 4').app, undefined);
     assert.deepEqual([parse('./ps').command, parse('./ps').app], ['run', './ps']);
@@ -136,16 +171,22 @@ describe('the command line', () => {
 
   it('leaves what comes after -- to the app', () => {
     const line = parse('a.js -c 2 -- --help -c 3 x');
-    assert.deepEqual([line.appArguments, line.help, line.flags], [['--help', '-c', '3', 'x'], false, { concurrency: '2' }]);
+    assert.deepEqual(
+      [line.appArguments, line.help, line.flags],
+      [['--help', '-c', '3', 'x'], false, { concurrency: '2' }],
+    );
   });
 
   it('repeats what is repeatable, and takes the last of the rest', () => {
-    assert.deepEqual(parse('-q a,4 -q b --label x worker.js --label y --count 1 --count 2 --strict --no-strict').flags, {
-      queues: ['a,4', 'b'],
-      labels: ['x', 'y'],
-      count: '2',
-      strict: false,
-    });
+    assert.deepEqual(
+      parse('-q a,4 -q b --label x worker.js --label y --count 1 --count 2 --strict --no-strict').flags,
+      {
+        queues: ['a,4', 'b'],
+        labels: ['x', 'y'],
+        count: '2',
+        strict: false,
+      },
+    );
     assert.deepEqual(parse('--node-arg --expose-gc --node-arg=--no-warnings --no-watchdog').flags, {
       nodeArgs: ['--expose-gc', '--no-warnings'],
       watchdog: false,

@@ -58,7 +58,10 @@ describe('forms of the file', () => {
     ['swarm.config.json', '{"count": 3}'],
     ['swarm.config.mjs', 'export default { count: 3 }'],
     ['swarm.config.cjs', 'module.exports = { count: 3 }'],
-    ['swarm.config.cjs', 'Object.defineProperty(exports, "__esModule", { value: true }); exports.default = { count: 3 }'],
+    [
+      'swarm.config.cjs',
+      'Object.defineProperty(exports, "__esModule", { value: true }); exports.default = { count: 3 }',
+    ],
     ['swarm.config.js', 'module.exports = () => ({ count: 3 })'],
     ['swarm.config.mjs', 'export default Promise.resolve({ count: 3 })'],
     ['swarm.config.mjs', 'export default async () => ({ count: 3, tag: undefined })'],
@@ -75,7 +78,13 @@ describe('forms of the file', () => {
   it('TypeScript, by node itself or by the app’s own tsx, else a cure', async () => {
     const text = 'type Count = number; const count: Count = 3; export default { count };';
     const native = (process.features as { typescript?: unknown }).typescript;
-    if (!native) await refused('swarm.config.mts', text, 'SWARM_CONFIG_TYPESCRIPT', /npm install -D tsx.*swarm\.config\.mjs/);
+    if (!native)
+      await refused(
+        'swarm.config.mts',
+        text,
+        'SWARM_CONFIG_TYPESCRIPT',
+        /npm install -D tsx.*swarm\.config\.mjs/,
+      );
     const modules = dirname(dirname(createRequire(import.meta.url).resolve('tsx/package.json')));
     symlinkSync(modules, join(directory, 'node_modules'));
     assert.deepEqual((await load('swarm.config.mts', text))?.options, { count: 3 });
@@ -111,24 +120,31 @@ describe('a file that is no configuration', () => {
   });
 
   it('rejects, exits, hangs on nothing, is malformed', async () => {
-    const failed = (name: string, text: string, message: RegExp) => refused(name, text, 'SWARM_CONFIG_FAILED', message);
+    const failed = (name: string, text: string, message: RegExp) =>
+      refused(name, text, 'SWARM_CONFIG_FAILED', message);
     await failed('swarm.config.mjs', 'export default () => Promise.reject("no")', /^swarm.config.mjs: no$/);
     await failed('swarm.config.mjs', 'process.exit(3)', /ended its process \(exit code 3\) before/);
     await failed('swarm.config.mjs', 'await new Promise(() => {})', /ended its process \(exit code 13\)/);
-    await failed('swarm.config.mjs', 'export default {', /^swarm.config.mjs: .* \(node --check swarm.config.mjs shows where\)$/);
+    await failed(
+      'swarm.config.mjs',
+      'export default {',
+      /^swarm.config.mjs: .* \(node --check swarm.config.mjs shows where\)$/,
+    );
     rmSync(join(directory, 'swarm.config.mjs'));
     await failed('swarm.config.json', '{"count": ', /^swarm.config.json: .*JSON/);
   });
 
   it('exports something else', async () => {
-    const bad = (text: string, message: RegExp) => refused('swarm.config.mjs', text, 'SWARM_BAD_CONFIG', message);
+    const bad = (text: string, message: RegExp) =>
+      refused('swarm.config.mjs', text, 'SWARM_BAD_CONFIG', message);
     await bad('export const count = 3', /has as its default export nothing, and it takes an object/);
     await bad('export default [1]', /has as its default export an array/);
     await bad('export default () => 3', /has as its default export 3/);
   });
 
   it('has keys that do not exist, with a suggestion', async () => {
-    const bad = (text: string, message: string) => refused('swarm.config.json', text, 'SWARM_BAD_CONFIG', message);
+    const bad = (text: string, message: string) =>
+      refused('swarm.config.json', text, 'SWARM_BAD_CONFIG', message);
     await bad('{"cuont": 3}', 'swarm.config.json has an unknown key "cuont": did you mean count?');
     await bad('{"zzz": 3}', 'swarm.config.json has an unknown key "zzz"');
     await bad('{"config": "x"}', 'swarm.config.json has an unknown key "config"');
@@ -136,24 +152,44 @@ describe('a file that is no configuration', () => {
       '{"groups": {"mail": {"queue": "a", "concurency": 3}}}',
       'swarm.config.json has an unknown key "concurency" in groups.mail: did you mean concurrency?',
     );
-    await bad('{"groups": {"mail": {"strict": true}}}', 'swarm.config.json has an unknown key "strict" in groups.mail');
+    await bad(
+      '{"groups": {"mail": {"strict": true}}}',
+      'swarm.config.json has an unknown key "strict" in groups.mail',
+    );
     await bad('{"queues": "a", "queue": "b"}', 'swarm.config.json has both queues and queue: keep one');
   });
 
   it('has values of the wrong type', async () => {
-    const bad = (text: string, code: string, message: RegExp | string) => refused('swarm.config.json', text, code, message);
-    await bad('{"count": [1]}', 'SWARM_BAD_COUNT', 'count in swarm.config.json takes a whole number from 1 to 512, got [1]');
-    await bad('{"redis": ["redis://:hunter2@h"]}', 'SWARM_BAD_REDIS', /^redis in .* got a value of type object$/);
+    const bad = (text: string, code: string, message: RegExp | string) =>
+      refused('swarm.config.json', text, code, message);
+    await bad(
+      '{"count": [1]}',
+      'SWARM_BAD_COUNT',
+      'count in swarm.config.json takes a whole number from 1 to 512, got [1]',
+    );
+    await bad(
+      '{"redis": ["redis://:hunter2@h"]}',
+      'SWARM_BAD_REDIS',
+      /^redis in .* got a value of type object$/,
+    );
     await bad(
       '{"groups": {"mail": {"count": {}}}}',
       'SWARM_BAD_COUNT',
       'groups.mail.count in swarm.config.json takes a whole number from 1 to 512, got {}',
     );
-    await bad('{"app": 3}', 'SWARM_BAD_CONFIG', /has a value of app that it cannot use: it takes the path of a file, got 3/);
+    await bad(
+      '{"app": 3}',
+      'SWARM_BAD_CONFIG',
+      /has a value of app that it cannot use: it takes the path of a file, got 3/,
+    );
     await bad('{"groups": 3}', 'SWARM_BAD_CONFIG', /it takes an object of groups by name, got 3/);
     await bad('{"groups": {}}', 'SWARM_BAD_CONFIG', /groups without a group/);
     await bad('{"groups": {"mail": 3}}', 'SWARM_BAD_CONFIG', /groups.mail .* an object, got 3/);
     await bad('{"groups": {"a b": {}}}', 'SWARM_BAD_CONFIG', /has a group "a b": names are/);
-    await bad('{"groups": {"mail": {"env": {"A": []}}}}', 'SWARM_BAD_CONFIG', /groups.mail.env.A .* a text, got \[\]/);
+    await bad(
+      '{"groups": {"mail": {"env": {"A": []}}}}',
+      'SWARM_BAD_CONFIG',
+      /groups.mail.env.A .* a text, got \[\]/,
+    );
   });
 });

@@ -6,7 +6,13 @@ import { afterEach, beforeEach, describe, it } from 'node:test';
 import { logicalCwd, resolveApp } from '../dist/app-path.js';
 import { describeConfig } from '../dist/commands/config.js';
 import { type LoadConfigInput, loadConfig, loadConfigWithoutApp, loadSharedOptions } from '../dist/config.js';
-import { allowedCpus, cgroupDirectories, cpusWithin, parseCfsQuota, parseCpuMax } from '../dist/process/cpus.js';
+import {
+  allowedCpus,
+  cgroupDirectories,
+  cpusWithin,
+  parseCfsQuota,
+  parseCpuMax,
+} from '../dist/process/cpus.js';
 
 let cwd: string;
 
@@ -78,11 +84,16 @@ describe('loadConfig', () => {
     mkdirSync(join(cwd, 'etc'));
     write('etc/a.json', '{"prefix": "a", "app": "../worker.js"}');
     write('etc/b.json', '{"prefix": "b"}');
-    const named = await loadConfig(input({ argv: { config: 'etc/a.json' }, env: { SWARM_CONFIG: 'etc/b.json' } }));
+    const named = await loadConfig(
+      input({ argv: { config: 'etc/a.json' }, env: { SWARM_CONFIG: 'etc/b.json' } }),
+    );
     assert.equal(named.config.prefix, 'a');
     assert.equal(named.config.app, join(cwd, 'worker.js'), 'an app in a file is relative to the file');
     assert.equal((await loadConfig(input({ env: { SWARM_CONFIG: 'etc/b.json' } }))).config.prefix, 'b');
-    await assert.rejects(loadConfig(input({ env: { SWARM_CONFIG: 'no.json' } })), /SWARM_CONFIG names no.json/);
+    await assert.rejects(
+      loadConfig(input({ env: { SWARM_CONFIG: 'no.json' } })),
+      /SWARM_CONFIG names no.json/,
+    );
   });
 
   it('takes the app from argument, SWARM_APP, file, directory, in this order', async () => {
@@ -101,13 +112,19 @@ describe('loadConfig', () => {
   });
 
   it('has no app: lists what it looked for, unless one only wants to look', async () => {
-    await assert.rejects(loadConfig(input()), /none of worker.js, worker.mjs, worker.cjs, worker.ts, worker.mts/);
+    await assert.rejects(
+      loadConfig(input()),
+      /none of worker.js, worker.mjs, worker.cjs, worker.ts, worker.mts/,
+    );
     assert.equal((await loadConfigWithoutApp(input())).config.app, '');
   });
 
   it('gives the options that other commands share', async () => {
     write('swarm.config.json', '{"namespace": "shop"}');
-    const shared = await loadSharedOptions(input({ env: { REDIS_URL: 'redis://h' } }), ['redis', 'namespace']);
+    const shared = await loadSharedOptions(input({ env: { REDIS_URL: 'redis://h' } }), [
+      'redis',
+      'namespace',
+    ]);
     assert.deepEqual(shared, { redis: 'redis://h', namespace: 'shop' });
   });
 });
@@ -144,7 +161,8 @@ describe('groups', () => {
 
   it('have counts and queues of their own: who gives one from outside is told, platforms are not', async () => {
     withGroups();
-    const message = /cannot be used with the groups of swarm.config.json, each has its own: set groups.<name>.count/;
+    const message =
+      /cannot be used with the groups of swarm.config.json, each has its own: set groups.<name>.count/;
     await assert.rejects(loadConfig(input({ argv: { count: '4' } })), message);
     await assert.rejects(loadConfig(input({ env: { SWARM_COUNT: '4' } })), message);
     await assert.rejects(loadConfig(input({ env: { SWARM_QUEUES: 'a' } })), /SWARM_QUEUES cannot be used/);
@@ -162,7 +180,10 @@ describe('groups', () => {
   });
 
   it('are shown without their secrets', async () => {
-    withGroups({ groups: { mail: { count: 2, env: { PASSWORD: 'hunter2' } } }, redis: 'redis://:hunter2@h/1' });
+    withGroups({
+      groups: { mail: { count: 2, env: { PASSWORD: 'hunter2' } } },
+      redis: 'redis://:hunter2@h/1',
+    });
     const shown = JSON.stringify(describeConfig(await loadConfig(input())));
     assert.ok(!shown.includes('hunter2'), shown);
     assert.match(shown, /"redis":\{"value":"redis:\/\/\*+@h\/1","origin":"file swarm.config.json"\}/);

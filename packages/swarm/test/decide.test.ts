@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { decide } from '../dist/supervisor/decide.js';
-import type { Effect, SupervisorEvent } from '../dist/supervisor/events.js';
-import { DEFAULT_POLICY, initialState, nextDueAtMs, type SupervisorState } from '../dist/supervisor/state.js';
+import type { Effect, Seat, SupervisorEvent } from '../dist/supervisor/events.js';
+import { childrenOf, DEFAULT_POLICY, initialState, nextDueAtMs, type SupervisorState } from '../dist/supervisor/state.js';
 
 /**
  * A world for the supervisor: processes that exist because it spawned them, and a clock that only moves
@@ -16,8 +16,13 @@ class World {
   spawns: { slot: number; atMs: number }[] = [];
   effects: Effect[] = [];
   settled: string[] = [];
+  /** How each roll ended: null or its error. */
+  rolls: (string | null)[] = [];
   /** Living processes by identity. */
-  readonly alive = new Map<string, { slot: number; ready: boolean; told: 'stop' | 'kill' | null }>();
+  readonly alive = new Map<
+    string,
+    { slot: number; generation: number; ready: boolean; told: 'stop' | 'kill' | null }
+  >();
   readonly asked = new Map<string, string>();
   /** What spawn does: `fork` or an error of the system. */
   canFork = true;
@@ -38,34 +43,42 @@ class World {
   }
 
   #carryOut(effect: Effect): void {
-    if (effect.type === 'spawn') this.#spawn(effect.slot);
+    if (effect.type === 'spawn') this.#spawn(effect.slot, effect.seat, effect.generation);
     if (effect.type === 'exit') this.exits.push(effect.reason);
     if (effect.type === 'settle') this.settled.push(effect.owner);
     if (effect.type === 'release') this.asked.set(effect.releaseId, effect.by);
+    if (effect.type === 'announceRoll') this.rolls.push(effect.error);
     if (effect.type === 'send' || effect.type === 'kill') {
-      const child = this.at(effect.slot);
-      assert.ok(child, `${effect.type} for slot ${effect.slot}, where nobody sits`);
+      const child = this.alive.get(effect.identity);
+      assert.ok(child, `${effect.type} for ${effect.identity}, which is gone`);
       if (effect.type === 'kill') child.told = 'kill';
       else if (effect.message.type === 'stop') child.told ??= 'stop';
     }
   }
 
-  #spawn(slot: number): void {
+  #spawn(slot: number, seat: Seat, generation: number): void {
     assert.ok(!['stopping', 'stopped'].includes(this.state.phase), 'spawned after the stop began');
     this.spawns.push({ slot, atMs: this.nowMs });
-    if (!this.canFork) return this.feed({ type: 'spawnFailed', slot, error: 'EAGAIN' });
+    if (!this.canFork) return this.feed({ type: 'spawnFailed', slot, seat, error: 'EAGAIN' });
     const identity = `host:${++this.#count}:x`;
-    this.alive.set(identity, { slot, ready: false, told: null });
-    this.feed({ type: 'childSpawned', slot, identity, pid: this.#count });
+    this.alive.set(identity, { slot, generation, ready: false, told: null });
+    this.feed({ type: 'childSpawned', slot, seat, identity, pid: this.#count, generation });
   }
 
   #checkInvariants(): void {
-    const seats = [...this.alive.values()].map(({ slot }) => slot);
-    assert.equal(new Set(seats).size, seats.length, 'two live children in one slot');
+    const known = this.state.slots.flatMap(childrenOf).map(({ identity }) => identity);
+    assert.deepEqual(known.toSorted(), [...this.alive.keys()].toSorted(), 'the table and the world differ');
+    for (const group of new Set(this.state.slots.map((slot) => slot.group))) {
+      const doubled = this.state.slots.filter((slot) => slot.group === group && childrenOf(slot).length > 1);
+      const busy = this.state.phase !== 'stopping' && !doubled.some(({ afterStop, state }) => state === 'stopping' && afterStop);
+      if (busy) assert.ok(doubled.length <= 1, 'two replacements at a time in one group');
+    }
     for (const slot of this.state.slots) {
+      assert.ok(childrenOf(slot).length <= 2, 'three children in one slot');
       const hasChild = slot.child !== null;
       assert.ok(!(hasChild && ['backoff', 'failed'].includes(slot.state)), `a child sits in ${slot.state}`);
-      if (slot.state === 'stopping') assert.ok(slot.dueAtMs !== null || slot.child?.killedFor, 'a stop without end');
+      if (slot.state === 'stopping') assert.ok(!slot.child || slot.dueAtMs !== null || slot.child.killedFor, 'a stop without end');
+      if (slot.leaving) assert.ok(slot.leaving.dueAtMs !== null || slot.leaving.child.killedFor, 'leaves for ever');
     }
     for (const { askedOf } of this.state.releases) {
       if (askedOf !== null) assert.ok(this.alive.has(askedOf), 'a dead child is asked to release');
@@ -73,11 +86,31 @@ class World {
   }
 
   at(slot: number) {
-    return [...this.alive.values()].find((child) => child.slot === slot);
+    const identity = this.identityAt(slot);
+    return identity === undefined ? undefined : this.alive.get(identity);
   }
 
-  identityAt(slot: number): string | undefined {
-    return [...this.alive].find(([, child]) => child.slot === slot)?.[0];
+  /** Who sits there; `next`: who comes up beside, `leaving`: who had the seat. */
+  identityAt(index: number, who: 'child' | 'next' | 'leaving' = 'child'): string | undefined {
+    const slot = this.state.slots.find((other) => other.index === index);
+    if (who === 'child') return slot?.child?.identity;
+    return (who === 'next' ? slot?.next?.child : slot?.leaving?.child)?.identity;
+  }
+
+  readyNext(slot: number): void {
+    const identity = this.identityAt(slot, 'next');
+    if (!identity) return;
+    const child = this.alive.get(identity);
+    if (child) child.ready = true;
+    this.feed({ type: 'childReady', slot, identity, canRelease: true });
+  }
+
+  die(identity: string | undefined, how: { drained?: boolean; held?: boolean } = {}): void {
+    const child = identity === undefined ? undefined : this.alive.get(identity);
+    if (identity === undefined || !child) return;
+    this.alive.delete(identity);
+    const { drained = false, held = true } = how;
+    this.feed({ type: 'childExited', slot: child.slot, identity, drained, held });
   }
 
   ready(slot: number, canRelease = true): void {
@@ -90,9 +123,7 @@ class World {
 
   exit(slot: number, how: { drained?: boolean; held?: boolean } = {}): string | undefined {
     const identity = this.identityAt(slot);
-    if (!identity) return undefined;
-    this.alive.delete(identity);
-    this.feed({ type: 'childExited', slot, identity, drained: how.drained ?? false, held: how.held ?? true });
+    this.die(identity, how);
     return identity;
   }
 
@@ -105,8 +136,8 @@ class World {
   pass(ms: number): void {
     const endMs = this.nowMs + ms;
     while (this.nowMs < endMs) {
-      const dueAtMs = nextDueAtMs(this.state) ?? Number.POSITIVE_INFINITY;
-      const nextMs = Math.min(endMs, this.nowMs + 1_000, Math.max(dueAtMs, this.nowMs + 1));
+      const dueAtMs = nextDueAtMs(this.state, this.nowMs) ?? Number.POSITIVE_INFINITY;
+      const nextMs = Math.min(endMs, this.nowMs + 1_000, dueAtMs);
       this.tick(nextMs - this.nowMs);
       this.answerAll();
     }
@@ -121,10 +152,14 @@ class World {
 
   /** What children do when nothing is wrong with them. */
   obey(): void {
-    for (const { slot, told } of [...this.alive.values()]) {
-      if (told === 'kill') this.exit(slot);
-      if (told === 'stop') this.exit(slot, { drained: true });
+    for (const [identity, { told }] of [...this.alive]) {
+      if (told === 'kill') this.die(identity);
+      if (told === 'stop') this.die(identity, { drained: true });
     }
+  }
+
+  bury(): void {
+    for (const [identity, { told }] of [...this.alive]) if (told === 'kill') this.die(identity);
   }
 
   states(): string[] {
@@ -268,10 +303,10 @@ describe('decide', () => {
   it('keeps a child quiet that became ready after the order, and resumes all', () => {
     const world = new World();
     world.ready(0);
-    world.feed({ type: 'quietRequested' });
+    world.feed({ type: 'quietRequested', slot: null });
     world.ready(1);
     assert.deepEqual(world.states(), ['quiet', 'quiet', 'starting']);
-    world.feed({ type: 'resumeRequested' });
+    world.feed({ type: 'resumeRequested', slot: null });
     assert.deepEqual(world.states(), ['up', 'up', 'starting']);
   });
 
@@ -346,24 +381,184 @@ describe('release of a dead child', () => {
   });
 });
 
+describe('roll', () => {
+  function upAndRolling(count = 3): World {
+    const world = new World([{ name: 'default', count }]);
+    for (let slot = 0; slot < count; slot++) world.ready(slot);
+    world.pass(20_000);
+    world.feed({ type: 'rollRequested' });
+    return world;
+  }
+
+  it('replaces one child at a time, and each old one only after its successor has settled', () => {
+    const world = upAndRolling();
+    for (const slot of [0, 1, 2]) {
+      const old = world.identityAt(slot) as string;
+      assert.equal(world.alive.size, 4, 'one more than wanted');
+      assert.equal(world.alive.get(old)?.told, null);
+      world.readyNext(slot);
+      assert.equal(world.alive.get(old)?.told, null, 'not settled yet');
+      world.pass(1_100);
+      assert.equal(world.alive.get(old)?.told, 'stop');
+      world.obey();
+    }
+    assert.deepEqual(world.rolls, [null]);
+    assert.deepEqual(
+      [...world.alive.values()].map(({ generation }) => generation),
+      [1, 1, 1],
+    );
+    assert.deepEqual(
+      world.state.slots.map(({ restarts }) => restarts),
+      [0, 0, 0],
+      'planned: no restarts',
+    );
+  });
+
+  it('stops at the first new child that does not boot, and leaves the old ones working', () => {
+    const world = upAndRolling();
+    const before = [0, 1, 2].map((slot) => world.identityAt(slot));
+    world.readyNext(0);
+    world.pass(1_100);
+    world.obey();
+    world.die(world.identityAt(1, 'next'), { held: false });
+    world.pass(120_000);
+    assert.deepEqual(world.rolls, ['the new child did not live']);
+    assert.deepEqual(world.states(), ['up', 'up', 'up']);
+    assert.deepEqual([1, 2].map((slot) => world.identityAt(slot)), before.slice(1));
+    assert.equal(world.alive.size, 3);
+  });
+
+  it('gives up on a new child that is not ready at the boot timeout', () => {
+    const world = upAndRolling();
+    world.pass(61_000);
+    world.obey();
+    world.pass(61_000);
+    assert.deepEqual(world.rolls, ['the new child did not live']);
+    assert.equal(world.alive.size, 3);
+  });
+
+  it('promotes the successor when the old child dies under it', () => {
+    const world = upAndRolling(2);
+    world.exit(0);
+    assert.equal(world.states()[0], 'starting', 'the successor is still booting, and now in the seat');
+    world.ready(0);
+    world.readyNext(1);
+    world.pass(1_100);
+    world.obey();
+    assert.deepEqual(world.rolls, [null]);
+    assert.equal(world.alive.size, 2);
+  });
+
+  it('runs once more, not a thousand times, when asked again meanwhile', () => {
+    const world = upAndRolling(1);
+    for (let i = 0; i < 1_000; i++) world.feed({ type: 'rollRequested' });
+    for (let i = 0; i < 5; i++) {
+      world.readyNext(0);
+      world.pass(1_100);
+      world.obey();
+    }
+    assert.deepEqual(world.rolls, [null, null]);
+    assert.equal(world.state.generation, 2);
+  });
+});
+
+describe('recycle, scale, kill', () => {
+  const recycle = (world: World, slot: number, overlap = true): void => {
+    const identity = world.identityAt(slot) as string;
+    world.feed({ type: 'recycleRequested', slot, identity, detail: 'max-memory', overlap });
+  };
+
+  it('recycles children that ask together one after the other, capacity never under N - 1', () => {
+    for (const overlap of [true, false]) {
+      const world = new World();
+      for (const slot of [0, 1, 2]) world.ready(slot);
+      for (const slot of [0, 1, 2]) recycle(world, slot, overlap);
+      const first = [0, 1, 2].map((slot) => world.identityAt(slot));
+      for (let round = 0; round < 12; round++) {
+        const serving = world.state.slots.filter(({ state }) => state === 'up').length;
+        assert.ok(serving >= 2, `${serving} of 3 are up`);
+        for (const slot of [0, 1, 2]) {
+          world.ready(slot);
+          world.readyNext(slot);
+        }
+        world.pass(1_100);
+        world.obey();
+      }
+      assert.deepEqual(world.states(), ['up', 'up', 'up']);
+      for (const slot of [0, 1, 2]) assert.notEqual(world.identityAt(slot), first[slot]);
+    }
+  });
+
+  it('tries a recycle again whose replacement does not boot, and keeps the old child meanwhile', () => {
+    const world = new World();
+    for (const slot of [0, 1, 2]) world.ready(slot);
+    recycle(world, 0);
+    const old = world.identityAt(0);
+    world.die(world.identityAt(0, 'next'), { held: false });
+    assert.equal(world.identityAt(0), old);
+    world.pass(46_000);
+    assert.ok(world.identityAt(0, 'next'), 'another try');
+    world.readyNext(0);
+    world.pass(1_100);
+    assert.notEqual(world.identityAt(0), old);
+  });
+
+  it('scales up and down, emptying the highest slots', () => {
+    const world = new World();
+    for (const slot of [0, 1, 2]) world.ready(slot);
+    world.feed({ type: 'scaleRequested', group: 'default', count: 5 });
+    world.pass(1);
+    assert.equal(world.alive.size, 5);
+    world.feed({ type: 'scaleRequested', group: 'default', count: 1 });
+    world.obey();
+    assert.deepEqual(
+      world.state.slots.map(({ index }) => index),
+      [0],
+    );
+    world.feed({ type: 'scaleRequested', group: 'default', count: 2 });
+    world.pass(1);
+    assert.equal(world.alive.size, 2);
+    assert.deepEqual(world.exits, [], 'a slot that is removed does not end the master');
+  });
+
+  it('kills the very child that was named, wherever it sits', () => {
+    const world = new World();
+    for (const slot of [0, 1, 2]) world.ready(slot);
+    const identity = world.identityAt(1) as string;
+    world.feed({ type: 'killRequested', identity, reason: 'max-memory-hard' });
+    world.feed({ type: 'killRequested', identity, reason: 'max-memory-hard' });
+    assert.equal(world.effects.filter(({ type }) => type === 'kill').length, 1);
+    world.obey();
+    const exit = world.effects.find((effect) => effect.type === 'announceExit' && effect.identity === identity);
+    assert.equal(exit?.type === 'announceExit' && exit.killedFor, 'max-memory-hard');
+    assert.equal(world.states()[1], 'backoff');
+  });
+});
+
 type Step =
-  | { do: 'ready' | 'exit' | 'drainedExit'; slot: number }
+  | { do: 'ready' | 'exit' | 'drainedExit' | 'readyNext' | 'dieNext' | 'dieLeaving' | 'recycle' | 'replace' | 'kill'; slot: number }
   | { do: 'pass'; ms: number }
-  | { do: 'quiet' | 'resume' | 'lost' | 'back' | 'obey' | 'answer' | 'failAnswer' | 'toggleFork' | 'stop' | 'force' };
+  | { do: 'quiet' | 'resume' | 'lost' | 'back' | 'obey' | 'answer' | 'failAnswer' | 'toggleFork' | 'stop' | 'force' | 'roll' }
+  | { do: 'scale'; count: number };
 
 const slotStep = fc.record({
-  do: fc.constantFrom('ready' as const, 'exit' as const, 'drainedExit' as const),
+  do: fc.constantFrom(
+    ...(['ready', 'ready', 'exit', 'drainedExit', 'readyNext', 'readyNext'] as const),
+    ...(['dieNext', 'dieLeaving', 'recycle', 'replace', 'kill'] as const),
+  ),
   slot: fc.nat(4),
 });
 const timeStep = fc.record({ do: fc.constant('pass' as const), ms: fc.integer({ min: 1, max: 40_000 }) });
 const calmStep = fc.record({
   do: fc.constantFrom(
-    ...(['quiet', 'resume', 'lost', 'back', 'obey', 'answer', 'failAnswer', 'toggleFork'] as const),
+    ...(['quiet', 'resume', 'lost', 'back', 'obey', 'obey', 'answer', 'failAnswer', 'toggleFork', 'roll'] as const),
   ),
 });
 const stopStep = fc.record({ do: fc.constantFrom('stop' as const, 'force' as const) });
-const calmSteps = fc.array(fc.oneof({ weight: 4, arbitrary: slotStep }, timeStep, calmStep), { maxLength: 60 });
-const anySteps = fc.array(fc.oneof({ weight: 4, arbitrary: slotStep }, timeStep, calmStep, stopStep), { maxLength: 60 });
+const scaleStep = fc.record({ do: fc.constant('scale' as const), count: fc.integer({ min: 1, max: 6 }) });
+const slots = { weight: 4, arbitrary: slotStep };
+const calmSteps = fc.array(fc.oneof(slots, timeStep, calmStep), { maxLength: 60 });
+const anySteps = fc.array(fc.oneof(slots, timeStep, calmStep, scaleStep, stopStep), { maxLength: 60 });
 
 function play(world: World, step: Step): void {
   switch (step.do) {
@@ -375,12 +570,32 @@ function play(world: World, step: Step): void {
     case 'drainedExit':
       world.exit(step.slot, { drained: true });
       return;
+    case 'readyNext':
+      return world.readyNext(step.slot);
+    case 'dieNext':
+      return world.die(world.identityAt(step.slot, 'next'));
+    case 'dieLeaving':
+      return world.die(world.identityAt(step.slot, 'leaving'), { drained: true });
+    case 'recycle':
+    case 'replace': {
+      const identity = world.identityAt(step.slot) ?? 'nobody';
+      const overlap = step.do === 'recycle';
+      return world.feed({ type: 'recycleRequested', slot: step.slot, identity, detail: 'command', overlap });
+    }
+    case 'kill': {
+      const identity = world.identityAt(step.slot) ?? 'nobody';
+      return world.feed({ type: 'killRequested', identity, reason: 'max-memory-hard' });
+    }
+    case 'roll':
+      return world.feed({ type: 'rollRequested' });
+    case 'scale':
+      return world.feed({ type: 'scaleRequested', group: 'default', count: step.count });
     case 'pass':
       return world.pass(step.ms);
     case 'quiet':
-      return world.feed({ type: 'quietRequested' });
+      return world.feed({ type: 'quietRequested', slot: null });
     case 'resume':
-      return world.feed({ type: 'resumeRequested' });
+      return world.feed({ type: 'resumeRequested', slot: null });
     case 'lost':
       return world.feed({ type: 'redisLost' });
     case 'back':
@@ -415,14 +630,21 @@ describe('after any sequence of faults', () => {
         for (const step of steps) play(world, step);
         world.canFork = true;
         world.feed({ type: 'redisBack' });
-        world.feed({ type: 'resumeRequested' });
-        for (let round = 0; round < 4; round++) {
+        world.feed({ type: 'resumeRequested', slot: null });
+        // from here on every child boots, settles and obeys: two rolls and five recycles may be under way
+        for (let round = 0; round < 40; round++) {
           world.obey();
-          world.pass(31_000);
-          for (const slot of [0, 1, 2, 3, 4]) world.ready(slot);
+          world.pass(round < 6 ? 46_000 : 1_100);
+          for (const slot of [0, 1, 2, 3, 4]) {
+            world.ready(slot);
+            world.readyNext(slot);
+          }
         }
         world.pass(30_000);
         assert.deepEqual(world.states(), ['up', 'up', 'up', 'up', 'up']);
+        assert.equal(world.alive.size, 5);
+        assert.equal(world.state.roll, 'none');
+        assert.ok([...world.alive.values()].every(({ told }) => told === null));
         assert.deepEqual(world.state.releases, []);
       }),
       { numRuns: 150 },
@@ -439,10 +661,10 @@ describe('after any sequence of faults', () => {
         // nobody obeys a stop; only a kill ends them
         const untilMs = world.nowMs + drainTimeoutMs + stopGraceMs;
         while (world.nowMs <= untilMs && world.state.phase !== 'stopped') {
-          for (const { slot, told } of [...world.alive.values()]) if (told === 'kill') world.exit(slot);
+          world.bury();
           world.tick(500);
         }
-        for (const { slot, told } of [...world.alive.values()]) if (told === 'kill') world.exit(slot);
+        world.bury();
         assert.equal(world.state.phase, 'stopped');
         assert.equal(world.exits.length, 1);
         assert.equal(world.alive.size, 0);

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { helpText } from '../dist/help.js';
 import { COMMAND_NAMES } from '../dist/command-table.js';
+import { helpText } from '../dist/help.js';
 import { type OptionSources, type RawFlags, resolveOption } from '../dist/option-sources.js';
 import { fileKeys, OPTION_NAMES, optionRow, optionRows, parseOption } from '../dist/options.js';
 import { nearest } from '../dist/suggest.js';
@@ -74,10 +74,8 @@ describe('precedence', () => {
   it('is flag, variables in their order, file, default, whatever else is set', () => {
     fc.assert(
       fc.property(fc.subarray(sources), (given) => {
-        const merged = given.reduce<OptionSources>(
-          (all, [, part]) => ({ ...all, ...part, env: { ...all.env, ...part.env } }),
-          NOTHING,
-        );
+        const env: NodeJS.ProcessEnv = Object.assign({}, ...given.map(([, part]) => part.env ?? {}));
+        const merged: OptionSources = Object.assign({}, NOTHING, ...given.map(([, part]) => part), { env });
         const first = given[0];
         const { value, origin } = resolveOption('count', merged);
         assert.equal(origin, first?.[0] ?? 'default');
@@ -106,7 +104,11 @@ describe('values', () => {
     bad('count', { flags: { count: '0' } }, /^SwarmError: --count takes .* got "0"$/);
     bad('count', { flags: { count: '513' } }, /got "513"$/);
     bad('count', { env: { NUM_WORKERS: '1.5' } }, /^SwarmError: NUM_WORKERS takes .* got "1.5"$/);
-    bad('count', { file: { options: { count: -1 }, shown: FILE } }, /: count in swarm.config.json takes .* got "-1"$/);
+    bad(
+      'count',
+      { file: { options: { count: -1 }, shown: FILE } },
+      /: count in swarm.config.json takes .* got "-1"$/,
+    );
     bad('timeout', { flags: { timeout: '25' } }, /such as 250ms, 25s, 2m or 1h, got "25"$/);
     bad('timeout', { flags: { timeout: '25h' } }, /from 0s to 24h/);
     bad('bootTimeout', { flags: { bootTimeout: '0s' } }, /--boot-timeout takes a duration from 1ms/);
@@ -129,7 +131,8 @@ describe('values', () => {
   });
 
   it('of queues have an optional weight', () => {
-    const queues = (given: RawFlags['queues'] & object) => resolveOption('queues', { ...NOTHING, flags: { queues: given } }).value;
+    const queues = (given: RawFlags['queues'] & object) =>
+      resolveOption('queues', { ...NOTHING, flags: { queues: given } }).value;
     assert.deepEqual(queues(['a,4', 'b']), [
       { name: 'a', weight: 4 },
       { name: 'b', weight: null },

@@ -13,7 +13,20 @@ describe('durations', () => {
   });
 
   it('refuses a bare number, and everything else', () => {
-    for (const text of ['25', '', 's', '-1s', '1 s', '1S', '1d', '1e3s', '1s2m', ' 1s', '.5s', '9'.repeat(20) + 'h']) {
+    for (const text of [
+      '25',
+      '',
+      's',
+      '-1s',
+      '1 s',
+      '1S',
+      '1d',
+      '1e3s',
+      '1s2m',
+      ' 1s',
+      '.5s',
+      `${'9'.repeat(20)}h`,
+    ]) {
       assert.equal(parseDuration(text), undefined, text);
     }
   });
@@ -55,7 +68,8 @@ describe('sizes', () => {
     assert.equal(parseSize('512MiB'), 536_870_912);
     assert.equal(parseSize('1GiB'), 1_073_741_824);
     assert.equal(parseSize('1.5GB'), 1_500_000_000);
-    for (const text of ['512', '512mb', '512M', '1 GiB', '-1MB', '']) assert.equal(parseSize(text), undefined, text);
+    for (const text of ['512', '512mb', '512M', '1 GiB', '-1MB', ''])
+      assert.equal(parseSize(text), undefined, text);
   });
 
   it('are shown in MB, to within half of the last digit', () => {

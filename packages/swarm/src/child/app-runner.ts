@@ -11,6 +11,7 @@ import type { BullJob, FoundBullmq } from './bullmq.js';
 const DEFAULT_CONCURRENCY = 5;
 
 export interface AppSurroundings {
+  warn(message: string): void;
   options: ChildOptions;
   bullmq: FoundBullmq | null;
   appFile: string;
@@ -24,6 +25,9 @@ export async function runApp(app: AppDefinition, around: AppSurroundings): Promi
     throw new Error(`no bullmq to be found from ${around.appFile}: install it beside the app (npm install bullmq)`);
   }
   const queues = chooseQueues(app.options, options);
+  if (options.queues.some(({ weight }) => weight !== null)) {
+    around.warn('weights of --queue have no effect in this version: each queue has a Worker of its own');
+  }
   const closeBoot = await app.options.boot?.();
   const target = parseRedisUrl(options.redisUrl, '--redis');
   const consumer: Consumer = new StockConsumer({

@@ -34,6 +34,8 @@ export interface BullWorker {
   readonly client?: Promise<BullClient>;
   /** 6.x; without `client` where the queue is not on Redis. */
   getBackend?(): { client?: Promise<BullClient> };
+  /** Protected: renews the locks of the jobs that it tracks. Absent in older 5.x. */
+  readonly lockManager?: { untrackJob?(jobId: string): void };
   /** Protected: the class that this Worker makes its jobs with. */
   readonly Job: BullJobClass;
 }

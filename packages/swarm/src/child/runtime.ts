@@ -11,6 +11,7 @@ import { type AppDefinition, onAppDefined, provideRuntime } from './app-registra
 import { Heart } from './beat.js';
 import { type BullWorker, type FoundBullmq, findBullmq } from './bullmq.js';
 import { Channel } from './channel.js';
+import { killOwnGroup } from './own-group.js';
 import { CapturedSignals } from './signals.js';
 import { Departure } from './stop.js';
 import { startWatchdog } from './watchdog.js';
@@ -46,7 +47,9 @@ class ChildRuntime {
     this.#workers = new Workers(options.concurrency, {
       onStarted: (worker, info) => {
         this.#channel.send({ type: 'workerStarted', worker: info });
-        if (!this.#closeApp) this.#readyWith(worker);
+        if (this.#closeApp) return;
+        if (this.#options.queues.length > 0) void this.#refuseQueues();
+        else this.#readyWith(worker);
       },
     });
     this.#heart = new Heart(this.#workers, (beat) => this.#channel.send({ type: 'beat', beat }));
@@ -58,7 +61,7 @@ class ChildRuntime {
     this.#signals.install();
     this.#channel.listen(
       (message) => this.#obey(message),
-      () => this.#leave(this.#options.drainTimeoutMs),
+      () => this.#leaveAlone(),
     );
     this.#reportErrors();
     this.#heart.start();
@@ -86,6 +89,8 @@ class ChildRuntime {
 
   #reportErrors(): void {
     process.on('uncaughtExceptionMonitor', (error) => {
+      // the app has a handler of its own, and may well go on
+      if (process.listenerCount('uncaughtException') > 0) return;
       const { message, stack } = describe(error);
       this.#channel.send({ type: 'uncaught', phase: this.#phase === 'boot' ? 'boot' : 'run', message, stack });
     });
@@ -124,6 +129,16 @@ class ChildRuntime {
     );
   }
 
+  /** A program that makes its own Workers has chosen its queues; to ignore the flag would be to run the wrong ones. */
+  async #refuseQueues(): Promise<void> {
+    const names = this.#options.queues.map(({ name }) => name).join(', ');
+    const message =
+      `SWARM_QUEUE_NEEDS_APP: --queue (${names}) is for apps of defineApp(); ${this.#app} makes its own ` +
+      'Workers, and so chooses its queues itself: leave --queue and SWARM_QUEUES out';
+    await this.#channel.sendLast({ type: 'uncaught', phase: 'boot', message, stack: '' });
+    process.exit(1);
+  }
+
   #ready(): void {
     if (this.#phase !== 'boot') return;
     this.#phase = 'run';
@@ -145,6 +160,7 @@ class ChildRuntime {
         options: this.#options,
         bullmq: this.#bullmq,
         appFile: this.#app,
+        warn: (message) => this.#channel.send({ type: 'log', level: 'warn', message }),
         abortSignalOf: (job) => this.#workers.abortSignalOf(job),
       });
       this.#ready();
@@ -174,6 +190,14 @@ class ChildRuntime {
   #leave(drainTimeoutMs: number): void {
     this.#phase = 'leaving';
     this.#departure.begin(drainTimeoutMs);
+  }
+
+  /** The master is gone, and with it who would kill what this child leaves behind. */
+  #leaveAlone(): void {
+    process.on('exit', () => {
+      if (process.ppid !== this.#masterPid) killOwnGroup();
+    });
+    this.#leave(this.#options.drainTimeoutMs);
   }
 
   async #release(

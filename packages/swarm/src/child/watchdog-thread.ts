@@ -1,5 +1,6 @@
 /** See watchdog.ts; runs in the thread. */
 import { workerData } from 'node:worker_threads';
+import { killOwnGroup } from './own-group.js';
 import type { WatchdogData } from './watchdog.js';
 
 const LOOK_MS = 250;
@@ -21,11 +22,3 @@ setInterval(() => {
   const overdue = performance.now() - orphanedAtMs > leaveWithinMs;
   if (silentLooks >= SILENT_LOOKS || overdue) killOwnGroup();
 }, LOOK_MS);
-
-function killOwnGroup(): void {
-  try {
-    process.kill(-process.pid, 'SIGKILL');
-  } finally {
-    process.kill(process.pid, 'SIGKILL');
-  }
-}

@@ -26,7 +26,8 @@ export function describeConfig({ config, origins, values }: LoadedConfig): Recor
     if (origins.groups !== undefined && optionRow(name).group === 'own') continue;
     shown[name] = { value: showValue(name, values[name]), origin: origins[name] ?? 'default' };
   }
-  if (origins.groups !== undefined) shown.groups = { value: showGroups(config.groups), origin: origins.groups };
+  if (origins.groups !== undefined)
+    shown.groups = { value: showGroups(config.groups), origin: origins.groups };
   return shown;
 }
 

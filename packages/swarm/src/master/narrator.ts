@@ -3,14 +3,21 @@ import type { Logger } from '../log.js';
 import type { ChildHandle } from '../process/child-handle.js';
 import { exitCause } from '../process/exit-cause.js';
 import type { ActiveJob, ChildMessage } from '../protocol.js';
-import type { KillReason } from '../supervisor/state.js';
+import type { Effect } from '../supervisor/events.js';
+import type { KillReason, LeaveReason } from '../supervisor/state.js';
 
 type Message<T extends ChildMessage['type']> = Extract<ChildMessage, { type: T }>;
 
 /** A log line names jobs only as far as it stays a line. */
 const MAX_NAMED_CHARACTERS = 400;
+/** So many different things no app has to say; a child gone mad does not fill the master's memory. */
+const MAX_RELAYED = 100;
+
+const PLANNED: ReadonlySet<string> = new Set(['stopped', 'rolled', 'recycled']);
 
 export class Narrator {
+  readonly #relayed = new Set<string>();
+
   constructor(private readonly log: Logger) {}
 
   spawned(child: ChildHandle): void {
@@ -60,16 +67,25 @@ export class Narrator {
     this.log.warn('kill', { ...where(child), reason });
   }
 
-  exited(child: ChildHandle, end: { killedFor: KillReason | null; restartInMs: number | null; rssBytes: number | null }): void {
+  exited(
+    child: ChildHandle,
+    end: {
+      killedFor: KillReason | null;
+      leavesFor: LeaveReason | null;
+      restartInMs: number | null;
+      rssBytes: number | null;
+    },
+  ): void {
     if (!child.exit) return;
     const { code, signal } = child.exit;
     const cause = exitCause({
       exit: child.exit,
       killedFor: end.killedFor,
+      leavesFor: end.leavesFor,
       uncaught: child.uncaught !== null,
       drained: child.drained !== null,
     });
-    this.log[cause === 'stopped' ? 'info' : 'warn']('exited', {
+    this.log[PLANNED.has(cause) ? 'info' : 'warn']('exited', {
       ...where(child),
       cause,
       code: code ?? undefined,
@@ -80,9 +96,21 @@ export class Narrator {
     });
   }
 
-  /** The app says something about itself through the child's part of swarm. */
+  /** A child's part of swarm has something to say about the app. It is the same in all of them, at each boot: once will do. */
   relayed(child: ChildHandle, { level, message }: Message<'log'>): void {
+    if (this.#relayed.has(message)) return;
+    if (this.#relayed.size < MAX_RELAYED) this.#relayed.add(message);
     this.log[level](message, where(child));
+  }
+
+  replacement({ slot, reason, detail, error }: Extract<Effect, { type: 'announceReplacement' }>): void {
+    if (error) this.log.error('not replaced', { slot, reason, detail, error });
+    else this.log.info('replaced', { slot, reason, detail });
+  }
+
+  roll({ generation, error }: Extract<Effect, { type: 'announceRoll' }>): void {
+    if (!error) return this.log.info('rolled', { generation });
+    this.log.error('roll stopped: the new code does not boot; the old children go on', { generation, error });
   }
 
   malformed(child: ChildHandle, why: string): void {

@@ -2,7 +2,7 @@
 import type { ChildHandle } from '../process/child-handle.js';
 import type { Sample } from '../process/memory.js';
 import type { ChildRecord, LastDeath, MasterState } from '../registry/schema.js';
-import type { Phase, Slot } from '../supervisor/state.js';
+import type { Phase, Slot, SlotState } from '../supervisor/state.js';
 
 export function masterState(phase: Phase, slots: readonly Slot[]): MasterState {
   if (phase === 'quiet') return 'quiet';
@@ -21,7 +21,7 @@ export function childRecord(
     identity: child.identity,
     slot: slot.index,
     group: slot.group,
-    state: slot.state,
+    state: stateOf(slot, child.identity),
     generation: child.generation,
     pid: child.pid,
     pidStartTicks: child.pidStartTicks,
@@ -45,6 +45,13 @@ export function childRecord(
     stuckSinceMs: null,
     workers: child.workers,
   };
+}
+
+/** While a replacement overlaps, two live in one slot. */
+function stateOf({ state, next, leaving }: Slot, identity: string): SlotState {
+  if (leaving?.child.identity === identity) return 'stopping';
+  if (next?.child?.identity === identity) return next.state === 'settling' ? 'up' : 'starting';
+  return state;
 }
 
 /** A slot that nobody sits in shows its last child, as far as it still says something. */

@@ -17,7 +17,14 @@ import type { ChildRecord, LastDeath, MasterInfo } from '../registry/schema.js';
 import type { MasterReport, RegistryWriter } from '../registry/writer.js';
 import { decide } from '../supervisor/decide.js';
 import type { Effect, SupervisorEvent } from '../supervisor/events.js';
-import { DEFAULT_POLICY, initialState, nextDueAtMs, type Slot, type SupervisorState } from '../supervisor/state.js';
+import {
+  childrenOf,
+  DEFAULT_POLICY,
+  initialState,
+  nextDueAtMs,
+  type Slot,
+  type SupervisorState,
+} from '../supervisor/state.js';
 import { Debts } from './debts.js';
 import { Narrator, where } from './narrator.js';
 import { childRecord, emptySeatRecord, masterState, onRedisClock } from './records.js';
@@ -51,7 +58,8 @@ export class MasterShell {
   readonly #reporter: Reporter;
   readonly #debts: Debts;
   readonly #sampler = new Sampler();
-  readonly #children = new Map<number, ChildHandle>();
+  /** By identity. */
+  readonly #children = new Map<string, ChildHandle>();
   readonly #samples = new Map<number, Sample>();
   /** By slot: who sat there before, and how it ended. */
   readonly #last = new Map<number, { record: ChildRecord; death: LastDeath }>();
@@ -106,10 +114,11 @@ export class MasterShell {
   }
 
   #onSignal(event: SupervisorEvent, signal: NodeJS.Signals): void {
-    const { phase } = this.#state;
+    const { phase, roll } = this.#state;
     this.#enqueue(event);
     const now = this.#state.phase;
-    if (event.type === 'stopForced') this.#log.warn('stopping now', { signal });
+    if (roll === 'none' && this.#state.roll !== 'none') this.#log.info('rolling', { signal });
+    else if (event.type === 'stopForced') this.#log.warn('stopping now', { signal });
     else if (now !== phase) this.#log.info(now === 'stopped' ? 'stopping' : now, { signal });
   }
 
@@ -129,19 +138,23 @@ export class MasterShell {
   #carryOut(effect: Effect): void {
     switch (effect.type) {
       case 'spawn':
-        void this.#spawn(effect.slot);
+        void this.#spawn(effect);
         return;
       case 'send':
-        this.#children.get(effect.slot)?.send(effect.message);
+        this.#children.get(effect.identity)?.send(effect.message);
         return;
       case 'kill': {
-        const child = this.#children.get(effect.slot);
+        const child = this.#children.get(effect.identity);
         if (child) this.#narrator.kill(child, effect.reason);
         child?.killGroup();
         return;
       }
       case 'release':
-        this.#askForRelease(effect);
+        this.#children.get(effect.by)?.send({
+          type: 'release',
+          releaseId: effect.releaseId,
+          holdings: this.#debts.holdingsOf(effect.owner),
+        });
         return;
       case 'settle':
         this.#settle(effect.owner);
@@ -149,6 +162,10 @@ export class MasterShell {
       case 'announceExit':
         this.#announceExit(effect);
         return;
+      case 'announceReplacement':
+        return this.#narrator.replacement(effect);
+      case 'announceRoll':
+        return this.#narrator.roll(effect);
       case 'log':
         this.#log[effect.level](effect.message, { ...this.#where(effect.slot), ...effect.fields });
         return;
@@ -161,10 +178,9 @@ export class MasterShell {
     }
   }
 
-  async #spawn(index: number): Promise<void> {
+  async #spawn({ slot: index, seat, generation }: Extract<Effect, { type: 'spawn' }>): Promise<void> {
     const { config, info, redisUrl, redisIsEmbedded } = this.#parts;
     const group = this.#groupOf(index);
-    const { generation } = this.#state;
     try {
       const order = { config, group, slot: index, generation, host: info.host, redisUrl, redisIsEmbedded };
       const child = new ChildHandle(await forkChild(order), index, group.name, generation, {
@@ -173,11 +189,12 @@ export class MasterShell {
         onLine: ({ slot, pid }, stream, text) => this.#log.childOutput({ slot, pid, stream, text }),
         onExit: (from, exit) => this.#onExit(from, exit),
       });
-      this.#children.set(index, child);
+      const { identity, pid } = child;
+      this.#children.set(identity, child);
       this.#narrator.spawned(child);
-      this.#enqueue({ type: 'childSpawned', slot: index, identity: child.identity, pid: child.pid });
+      this.#enqueue({ type: 'childSpawned', slot: index, seat, identity, pid, generation });
     } catch (error) {
-      this.#enqueue({ type: 'spawnFailed', slot: index, error: (error as Error).message });
+      this.#enqueue({ type: 'spawnFailed', slot: index, seat, error: (error as Error).message });
     }
   }
 
@@ -220,26 +237,22 @@ export class MasterShell {
     const death: LastDeath = { atMs: Date.now(), identity, pid, code, signal };
     if (slot) this.#last.set(index, { record: childRecord(slot, child, this.#samples.get(pid), death), death });
     this.#enqueue({ type: 'childExited', slot: index, identity, drained, held });
-    if (this.#children.get(index) === child) this.#children.delete(index);
+    this.#children.delete(identity);
     this.#samples.delete(pid);
   }
 
-  #announceExit({ slot, identity, killedFor, restartInMs }: Extract<Effect, { type: 'announceExit' }>): void {
-    const child = this.#children.get(slot);
-    if (child?.identity !== identity) return;
+  #announceExit(effect: Extract<Effect, { type: 'announceExit' }>): void {
+    const { identity, killedFor, leavesFor, restartInMs } = effect;
+    const child = this.#children.get(identity);
+    if (!child) return;
     const rssBytes = this.#samples.get(child.pid)?.rssBytes ?? null;
-    this.#narrator.exited(child, { killedFor, restartInMs, rssBytes });
+    this.#narrator.exited(child, { killedFor, leavesFor, restartInMs, rssBytes });
     if (killedFor !== 'boot-timeout') return;
     const { app, bootTimeoutMs } = this.#parts.config;
     const why = child.workers.length > 0 ? 'its Workers have no connection' : 'it has started no BullMQ Worker';
     this.#appError =
       `${app} was not ready within ${bootTimeoutMs} ms (--boot-timeout): ${why}. A program is ready when its first ` +
       'BullMQ Worker runs on a live connection, an app of defineApp() when its boot() is done.';
-  }
-
-  #askForRelease({ releaseId, owner, by }: Extract<Effect, { type: 'release' }>): void {
-    const releaser = [...this.#children.values()].find(({ identity }) => identity === by);
-    releaser?.send({ type: 'release', releaseId, holdings: this.#debts.holdingsOf(owner) });
   }
 
   #settle(owner: string): void {
@@ -279,7 +292,7 @@ export class MasterShell {
   #report(clockOffsetMs: number): MasterReport {
     const { info, config } = this.#parts;
     const { phase, generation, slots } = this.#state;
-    const records = slots.flatMap((slot) => this.#record(slot) ?? []);
+    const records = slots.flatMap((slot) => this.#records(slot));
     return {
       info: { ...info, startedAtMs: info.startedAtMs + clockOffsetMs },
       state: masterState(phase, slots),
@@ -290,13 +303,15 @@ export class MasterShell {
     };
   }
 
-  #record(slot: Slot): ChildRecord | null {
-    const child = this.#children.get(slot.index);
+  /** Whoever sits in a slot, comes to it or leaves it; an empty one shows its last child. */
+  #records(slot: Slot): ChildRecord[] {
     const last = this.#last.get(slot.index);
-    if (child && slot.child?.identity === child.identity) {
-      return childRecord(slot, child, this.#samples.get(child.pid), last?.death ?? null);
-    }
-    return last ? emptySeatRecord(slot, last.record, last.death) : null;
+    const records = childrenOf(slot).flatMap(({ identity }) => {
+      const child = this.#children.get(identity);
+      return child ? [childRecord(slot, child, this.#samples.get(child.pid), last?.death ?? null)] : [];
+    });
+    if (records.length > 0 || !last) return records;
+    return [emptySeatRecord(slot, last.record, last.death)];
   }
 
   #slot(index: number): Slot | undefined {
@@ -309,8 +324,8 @@ export class MasterShell {
   }
 
   #where(index: number | null): { slot?: number; generation?: number; pid?: number } {
-    const child = index === null ? undefined : this.#children.get(index);
-    if (child) return where(child);
-    return index === null ? {} : { slot: index };
+    if (index === null) return {};
+    const child = this.#children.get(this.#slot(index)?.child?.identity ?? '');
+    return child ? where(child) : { slot: index };
   }
 }

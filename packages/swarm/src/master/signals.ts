@@ -21,14 +21,13 @@ export function listenToSignals(listener: SignalListener): () => void {
       const forced = nowMs - firstIntAtMs >= SECOND_INT_AFTER_MS;
       listener.onEvent({ type: forced ? 'stopForced' : 'stopRequested' }, signal);
     },
-    SIGTSTP: (signal) => listener.onEvent({ type: 'quietRequested' }, signal),
-    SIGCONT: (signal) => listener.onEvent({ type: 'resumeRequested' }, signal),
+    SIGTSTP: (signal) => listener.onEvent({ type: 'quietRequested', slot: null }, signal),
+    SIGCONT: (signal) => listener.onEvent({ type: 'resumeRequested', slot: null }, signal),
     SIGHUP: (signal) => {
       // a terminal that closes takes its programs with it
-      if (process.stdout.isTTY) listener.onEvent({ type: 'stopRequested' }, signal);
-      else listener.onUnused(signal);
+      listener.onEvent({ type: process.stdout.isTTY ? 'stopRequested' : 'rollRequested' }, signal);
     },
-    SIGUSR2: (signal) => listener.onUnused(signal),
+    SIGUSR2: (signal) => listener.onEvent({ type: 'rollRequested' }, signal),
     SIGTTIN: (signal) => listener.onUnused(signal),
     // node would open a debugger port
     SIGUSR1: () => {},

@@ -1,6 +1,3 @@
-import { readFile } from 'node:fs/promises';
-import pidusage from 'pidusage';
-
 /**
  * Memory and CPU of children: RSS and CPU from pidusage, PSS from `/proc/<pid>/smaps_rollup`.
  *
@@ -13,6 +10,9 @@ import pidusage from 'pidusage';
  * called in `close()`, when the process ends anyway, and when a pid came back as another process: the
  * kept file is then that of the dead one, and would say "no such process" for ever.
  */
+import { readFile } from 'node:fs/promises';
+import pidusage from 'pidusage';
+
 export interface Sample {
   rssBytes: number | null;
   /** Since the sample before, 100 is one core; null in the first one. */
@@ -63,7 +63,7 @@ export class Sampler {
   }
 
   async #sampleOne(pid: number, usage: pidusage.Status | null): Promise<Sample> {
-    if (usage === null) return sampleUnknown(pid);
+    if (usage === null) return this.#sampleUnknown(pid);
     const before = this.#remembered.get(pid);
     const nowMs = performance.now();
     let current = before;
@@ -73,6 +73,15 @@ export class Sampler {
     }
     const cpuPercent = before === undefined ? null : usage.cpu;
     return { rssBytes: usage.memory, cpuPercent, pssBytes: current.pssBytes };
+  }
+
+  /** pidusage knows nothing of it: it is gone, or its pid belonged to another process a moment ago. */
+  async #sampleUnknown(pid: number): Promise<Sample> {
+    const rollup = await readRollup(pid);
+    if (rollup === null) return NOTHING;
+    pidusage.clear();
+    this.#remembered.clear();
+    return { ...rollup, cpuPercent: null };
   }
 }
 
@@ -92,14 +101,6 @@ async function readUsage(pids: readonly number[]): Promise<Record<string, pidusa
     // Of several pids a vanished one is null; when none is left, pidusage rejects.
     return {};
   }
-}
-
-/** pidusage knows nothing of it: it is gone, or its pid belonged to another process a moment ago. */
-async function sampleUnknown(pid: number): Promise<Sample> {
-  const rollup = await readRollup(pid);
-  if (rollup === null) return NOTHING;
-  pidusage.clear();
-  return { ...rollup, cpuPercent: null };
 }
 
 async function readRollup(pid: number): Promise<{ rssBytes: number; pssBytes: number } | null> {

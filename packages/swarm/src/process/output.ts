@@ -1,5 +1,3 @@
-import type { Readable } from 'node:stream';
-
 /**
  * What children print: bytes to lines, in bounded memory.
  *
@@ -8,6 +6,7 @@ import type { Readable } from 'node:stream';
  * result; no decoder state has to survive between chunks. Bytes that are no UTF-8 become U+FFFD. Control
  * characters stay as they are: who prints a line makes it safe for its medium.
  */
+import type { Readable } from 'node:stream';
 
 /** A line's text ends here; the rest is counted and thrown away. */
 export const MAX_LINE_BYTES = 64 * 1024;

@@ -1,6 +1,3 @@
-import fs from 'node:fs';
-import os from 'node:os';
-
 /**
  * Facts about processes and the host from the kernel. Where there is no `/proc` (macOS), null.
  *
@@ -8,6 +5,9 @@ import os from 'node:os';
  * the thread pool, and the answer is still true when the caller acts on it. That holds for the files read
  * here; what walks a process's memory (see `memory.ts`) takes milliseconds and is read asynchronously.
  */
+import fs from 'node:fs';
+import os from 'node:os';
+
 export interface ProcStat {
   /** `R` running, `S` sleeping, `D` in the kernel, `T` stopped, `t` traced, `Z` zombie, `X` dead, `I` idle. */
   state: string;

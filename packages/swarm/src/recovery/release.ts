@@ -58,7 +58,11 @@ export async function handBack(workers: Workers): Promise<ActiveJob[]> {
   const held = workers.held;
   const moved = await Promise.all(held.map(({ job, token }) => moveToWait(job, token)));
   const handedBack = held.filter((_, at) => moved[at]);
-  for (const { abort } of handedBack) abort?.abort(new Error('the job was handed back: its child stops'));
+  for (const { abort, worker, id } of handedBack) {
+    // it is no longer ours to renew, and BullMQ would say so on the app's stderr
+    worker.lockManager?.untrackJob?.(id);
+    abort?.abort(new Error('the job was handed back: its child stops'));
+  }
   const strays = await Promise.all(workers.list.map((worker) => handBackStrays(worker, held)));
   for (const worker of new Set(handedBack.map((job) => job.worker))) await wake(worker);
   return [...handedBack.map(({ queue, id, name, startedAtMs }) => ({ queue, id, name, startedAtMs })), ...strays.flat()];

@@ -57,7 +57,7 @@ export interface EmbeddedServer {
 }
 
 const LOCK_TIMEOUT_MS = 20_000;
-const STOP_TIMEOUT_MS = 10_000;
+const STOP_TIMEOUT_MS = 5_000;
 const POLL_MS = 50;
 /** A started server is held by a connection until its master has its own, so that no leaving master stops it. */
 const HOLD_MS = 5_000;

@@ -60,7 +60,7 @@ export function explainFailure(cause: unknown, url: string): Failure {
     );
   }
   const closed = /Connection is closed|ECONNRESET|EPIPE|closed before/i.test(`${code} ${message}`);
-  const silent = /ETIMEDOUT|timed out|no answer within/i.test(`${code} ${message}`);
+  const silent = /ETIMEDOUT|timed out|timeout/i.test(`${code} ${message}`);
   const hint =
     closed && /^redis[:+]/.test(url)
       ? ' (if it speaks TLS, write rediss://)'
@@ -69,15 +69,17 @@ export function explainFailure(cause: unknown, url: string): Failure {
         : '';
   return fail(
     'SWARM_REDIS_UNREACHABLE',
-    `no Redis at ${url}: ${describe(code, message)}${hint}; start one, name another with --redis URL, or use --redis embedded`,
+    `no Redis at ${url}: ${describe(code, message, url)}${hint}; start one, name another with --redis URL, or use --redis embedded`,
     false,
   );
 }
 
-function describe(code: string, message: string): string {
+function describe(code: string, message: string, url: string): string {
   if (code === 'ECONNREFUSED') return 'connection refused (ECONNREFUSED)';
   if (code === 'ENOTFOUND') return 'its host name is not known (ENOTFOUND)';
-  if (code === 'ETIMEDOUT' || /timed out|timeout/i.test(message)) return `no answer in time (timeout: ${message})`;
+  if (code === 'ETIMEDOUT' || /timed out|timeout/i.test(message)) return `no answer in time (${message})`;
+  // A cluster connection keeps from us why.
+  if (/\+cluster:/.test(url) && /Connection is closed|closed before/.test(message)) return 'none of its nodes can be reached';
   return code && !message.includes(code) ? `${message} (${code})` : message;
 }
 

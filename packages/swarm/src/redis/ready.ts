@@ -66,7 +66,7 @@ export async function whenReady(client: RedisClient, url: string, options: Ready
       waitedMs += TICK_MS;
       if (failure && waitedMs >= graceMs) give(failure);
       else if (waitedMs >= budgetMs) {
-        give(explainFailure(new Error(`no answer within ${budgetMs} ms`, { cause: lastErrorOf(client) }), url));
+        give(explainFailure(new Error(`timeout after ${budgetMs} ms`, { cause: lastErrorOf(client) }), url));
       }
     }, TICK_MS);
 

@@ -1,21 +1,31 @@
 /** What can happen to a supervisor, and what it can want done. Events are past tense, effects imperative. */
 import type { MasterMessage } from '../protocol.js';
-import type { KillReason } from './state.js';
+import type { KillReason, LeaveReason, ReplaceReason } from './state.js';
+
+/** `next`: for a replacement that comes up beside the child it replaces. */
+export type Seat = 'main' | 'next';
 
 /** Events that concern one slot. They carry the identity: news of a child that no longer sits there is old. */
 export type SlotEvent =
-  | { type: 'childSpawned'; slot: number; identity: string; pid: number }
-  | { type: 'spawnFailed'; slot: number; error: string }
+  | { type: 'childSpawned'; slot: number; seat: Seat; identity: string; pid: number; generation: number }
+  | { type: 'spawnFailed'; slot: number; seat: Seat; error: string }
   | { type: 'childReady'; slot: number; identity: string; canRelease: boolean }
-  /** `drained`: it said that it holds nothing any more. */
+  /** `drained`: it said that it holds nothing any more. `held`: there was something it could hold. */
   | { type: 'childExited'; slot: number; identity: string; drained: boolean; held: boolean };
 
 export type MasterEvent =
   | { type: 'tick' }
   | { type: 'stopRequested' }
   | { type: 'stopForced' }
-  | { type: 'quietRequested' }
-  | { type: 'resumeRequested' }
+  /** `slot` null: all of them, and those that follow. */
+  | { type: 'quietRequested'; slot: number | null }
+  | { type: 'resumeRequested'; slot: number | null }
+  | { type: 'rollRequested' }
+  /** `identity`: only if that child still sits there. */
+  | { type: 'recycleRequested'; slot: number; identity: string; detail: string; overlap: boolean }
+  | { type: 'removeRequested'; slot: number }
+  | { type: 'scaleRequested'; group: string; count: number }
+  | { type: 'killRequested'; identity: string; reason: KillReason }
   | { type: 'redisLost' }
   | { type: 'redisBack' }
   | { type: 'releaseAnswered'; releaseId: string; by: string; error: string | null }
@@ -25,10 +35,10 @@ export type MasterEvent =
 export type SupervisorEvent = SlotEvent | MasterEvent;
 
 export type Effect =
-  | { type: 'spawn'; slot: number }
-  | { type: 'send'; slot: number; message: MasterMessage }
+  | { type: 'spawn'; slot: number; seat: Seat; generation: number }
+  | { type: 'send'; identity: string; message: MasterMessage }
   /** SIGKILL to the child's process group. */
-  | { type: 'kill'; slot: number; reason: KillReason }
+  | { type: 'kill'; identity: string; reason: KillReason }
   /** Ask the child `by` to release what `owner` held. */
   | { type: 'release'; releaseId: string; owner: string; by: string }
   /** One log line about a child's end; `restartInMs` null: nobody follows it. */
@@ -37,11 +47,22 @@ export type Effect =
       slot: number;
       identity: string;
       killedFor: KillReason | null;
+      leavesFor: LeaveReason | null;
       restartInMs: number | null;
     }
   /** Every sweep for `owner`'s jobs is confirmed: nothing is owed any more. */
   | { type: 'settle'; owner: string }
-  | { type: 'log'; level: 'debug' | 'info' | 'warn' | 'error'; slot: number | null; message: string; fields: Record<string, string | number> }
+  /** A replacement took its seat, or could not. */
+  | { type: 'announceReplacement'; slot: number; reason: ReplaceReason; detail: string; error: string | null }
+  /** Every child is of the newest generation, or the roll was given up. */
+  | { type: 'announceRoll'; generation: number; error: string | null }
+  | {
+      type: 'log';
+      level: 'debug' | 'info' | 'warn' | 'error';
+      slot: number | null;
+      message: string;
+      fields: Record<string, string | number>;
+    }
   /** Something that the registry shows has changed. */
   | { type: 'report' }
   | { type: 'exit'; reason: 'stopped' | 'killed' | 'forced' | 'app-failed' };

@@ -4,7 +4,7 @@
  * swept more than once, because a fetch that it had sent may be carried out after its death.
  */
 import type { Effect } from './events.js';
-import type { Release, Slot, SupervisorState } from './state.js';
+import { type Child, childrenOf, type Release, type Slot, type SupervisorState } from './state.js';
 
 export function addRelease(
   state: SupervisorState,
@@ -77,15 +77,14 @@ export function stepReleases(state: SupervisorState, nowMs: number): { state: Su
 
 /** Children that go on before children that leave, and last of all the one that failed at it. */
 function chooseReleaser(slots: readonly Slot[], release: Release, lastFailedBy: string | null): string | null {
-  const cost = (slot: Slot): number =>
-    (slot.state === 'stopping' ? 1 : 0) + (slot.child?.identity === lastFailedBy ? 2 : 0);
+  const cost = (child: Child): number =>
+    (child.leavesFor !== null ? 1 : 0) + (child.identity === lastFailedBy ? 2 : 0);
   const [best] = slots
-    .filter(({ child, group }) => {
-      const serves = release.group === null || group === release.group;
-      return serves && child !== null && child.readyAtMs !== null && child.canRelease && child.killedFor === null;
-    })
+    .filter(({ group }) => release.group === null || group === release.group)
+    .flatMap(childrenOf)
+    .filter(({ readyAtMs, canRelease, killedFor }) => readyAtMs !== null && canRelease && killedFor === null)
     .sort((a, b) => cost(a) - cost(b));
-  return best?.child?.identity ?? null;
+  return best?.identity ?? null;
 }
 
 function mapReleases(state: SupervisorState, change: (release: Release) => Release | null): SupervisorState {

@@ -17,17 +17,51 @@ export type SlotState = 'starting' | 'up' | 'quiet' | 'stopping' | 'backoff' | '
 /** `stopped`: every slot is empty, the exit code is decided. */
 export type Phase = 'running' | 'quiet' | 'stopping' | 'stopped';
 
-export type KillReason = 'boot-timeout' | 'stop-timeout';
+export type KillReason = 'boot-timeout' | 'stop-timeout' | 'max-memory-hard';
+
+/** Why a child was told to leave. */
+export type LeaveReason = 'stop' | 'scale' | 'roll' | 'recycle';
+
+export type ReplaceReason = Extract<LeaveReason, 'roll' | 'recycle'>;
 
 export interface Child {
   identity: string;
   pid: number;
+  generation: number;
   spawnedAtMs: number;
   readyAtMs: number | null;
   /** Its bullmq can put a dead sibling's jobs back. */
   canRelease: boolean;
   /** Killed by us, and why. */
   killedFor: KillReason | null;
+  leavesFor: LeaveReason | null;
+}
+
+/** A planned replacement that waits for its turn. */
+export interface Wanted {
+  reason: ReplaceReason;
+  /** For the log: `max-memory`, `command` … */
+  detail: string;
+  /** The new child is ready before the old one leaves; where memory does not allow two, it comes after. */
+  overlap: boolean;
+  dueAtMs: number;
+}
+
+/** The child that will take the seat: up beside the old one until it has settled. */
+export interface Next {
+  state: 'starting' | 'settling';
+  /** null until the spawn is confirmed. */
+  child: Child | null;
+  wanted: Wanted;
+  /** starting: boot deadline. settling: when it takes the seat. */
+  dueAtMs: number | null;
+}
+
+/** The child that had the seat, on its way out. */
+export interface Leaving {
+  child: Child;
+  /** Kill deadline. */
+  dueAtMs: number | null;
 }
 
 export interface Slot {
@@ -44,6 +78,11 @@ export interface Slot {
   shortLives: number;
   /** Boots in a row that failed. */
   failedBoots: number;
+  /** What follows `stopping`. */
+  afterStop: 'remove' | 'spawn';
+  wanted: Wanted | null;
+  next: Next | null;
+  leaving: Leaving | null;
 }
 
 /** Jobs of a dead child that somebody must put back. Pending until confirmed. */
@@ -71,6 +110,8 @@ export interface Policy {
   bootTimeoutMs: number;
   /** A life this long after ready is healthy: its end restarts at once. */
   healthyLifeMs: number;
+  /** How long a replacement must live after ready before the old child leaves. */
+  settleMs: number;
   backoffBaseMs: number;
   backoffMaxMs: number;
   /** Failed boots in each slot, before any child was ever ready, that end the master. */
@@ -89,6 +130,7 @@ export const DEFAULT_POLICY: Policy = {
   stopGraceMs: 2_700,
   bootTimeoutMs: 60_000,
   healthyLifeMs: 10_000,
+  settleMs: 1_000,
   backoffBaseMs: 500,
   backoffMaxMs: 30_000,
   bootAttempts: 3,
@@ -104,6 +146,8 @@ export interface SupervisorState {
   generation: number;
   slots: readonly Slot[];
   releases: readonly Release[];
+  /** `again`: another one was asked for meanwhile. */
+  roll: 'none' | 'rolling' | 'again';
   /** A child of this master was ready once: from then on, failing boots never end the master. */
   everReady: boolean;
   redisLost: boolean;
@@ -122,22 +166,14 @@ export function initialState(
 ): SupervisorState {
   const slots = groups
     .flatMap(({ name, count }) => Array.from({ length: count }, () => name))
-    .map((group, index): Slot => ({
-      index,
-      group,
-      state: 'backoff',
-      child: null,
-      dueAtMs: nowMs,
-      restarts: 0,
-      shortLives: 0,
-      failedBoots: 0,
-    }));
+    .map((group, index) => newSlot(index, group, nowMs));
   return {
     policy,
     phase: 'running',
     generation: 0,
     slots,
     releases: [],
+    roll: 'none',
     everReady: false,
     redisLost: false,
     killedAtStop: false,
@@ -146,11 +182,45 @@ export function initialState(
   };
 }
 
-/** The next moment at which a tick would do something; null: nothing is due. */
-export function nextDueAtMs(state: SupervisorState): number | null {
-  let next: number | null = null;
-  for (const { dueAtMs } of [...state.slots, ...state.releases]) {
-    if (dueAtMs !== null && (next === null || dueAtMs < next)) next = dueAtMs;
+/** Due at once. */
+export function newSlot(index: number, group: string, nowMs: number): Slot {
+  return {
+    index,
+    group,
+    state: 'backoff',
+    child: null,
+    dueAtMs: nowMs,
+    restarts: 0,
+    shortLives: 0,
+    failedBoots: 0,
+    afterStop: 'remove',
+    wanted: null,
+    next: null,
+    leaving: null,
+  };
+}
+
+/** Everybody who lives in a slot. */
+export function childrenOf(slot: Slot): Child[] {
+  return [slot.child, slot.next?.child, slot.leaving?.child].filter((child) => child !== null && child !== undefined);
+}
+
+/** Everything in the state that a tick looks at, with its deadline. */
+function deadlines(state: SupervisorState): { dueAtMs: number | null }[] {
+  const inSlots = state.slots.flatMap((slot) => [slot, slot.next, slot.leaving, waits(slot) ? slot.wanted : null]);
+  return [...inSlots, ...state.releases].filter((item) => item !== null);
+}
+
+/** A wish whose time has come already waits for its turn, not for the clock. */
+function waits({ wanted, next, leaving }: Slot): boolean {
+  return wanted !== null && next === null && leaving === null;
+}
+
+/** The next moment after `afterMs` at which a tick would do something; null: nothing is due. */
+export function nextDueAtMs(state: SupervisorState, afterMs = Number.NEGATIVE_INFINITY): number | null {
+  let earliest: number | null = null;
+  for (const { dueAtMs } of deadlines(state)) {
+    if (dueAtMs !== null && dueAtMs > afterMs && (earliest === null || dueAtMs < earliest)) earliest = dueAtMs;
   }
-  return next;
+  return earliest;
 }

@@ -1,0 +1,24 @@
+// A plain BullMQ program that knows nothing of swarm. Its jobs do nothing, or wait for a moment.
+import { setTimeout as delay } from 'node:timers/promises';
+import { Worker } from 'bullmq';
+
+const jobMs = Number(process.env.JOB_MS ?? 0);
+
+const worker = new Worker(
+  process.env.QUEUE ?? 'bench',
+  async () => {
+    if (jobMs > 0) await delay(jobMs);
+  },
+  {
+    connection: { host: '127.0.0.1', port: Number(process.env.QUEUE_REDIS_PORT) },
+    concurrency: 10,
+    removeOnComplete: { count: 0 },
+  },
+);
+worker.on('error', (error) => console.error(error.message));
+process.on('SIGTERM', async () => {
+  await worker.close();
+  process.exit(0);
+});
+await worker.waitUntilReady();
+console.log('ready');

@@ -1,0 +1,70 @@
+/** How every benchmark answers: a table for people, or with `--json` one JSON document and nothing else. */
+import { jsonText } from '../../../packages/swarm/dist/commands/screen.js';
+import { type Column, formatTable } from '../../../packages/swarm/dist/commands/table.js';
+
+export interface Table {
+  title: string;
+  /** The first column is text, the others are figures. */
+  columns: readonly string[];
+  rows: readonly (readonly string[])[];
+}
+
+export interface Goal {
+  what: string;
+  value: number;
+  atLeast?: number;
+  atMost?: number;
+  unit?: string;
+}
+
+export interface Report {
+  tables: readonly Table[];
+  goals: readonly Goal[];
+  notes: readonly string[];
+  /** All that was measured, for `--json`. */
+  data: object;
+}
+
+const WIDTH = 110;
+const asJson = process.argv.includes('--json');
+
+/** What happens meanwhile, for people who wait. */
+export function progress(text: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r\u001b[2K${text}`);
+}
+
+export function print(report: Report): void {
+  progress('');
+  const goals = report.goals.map((goal) => ({ ...goal, met: isMet(goal) }));
+  if (asJson) return console.log(jsonText({ goals, notes: report.notes, ...report.data }));
+  for (const { title, columns, rows } of report.tables) {
+    const [first = '', ...figures] = columns;
+    const shown: Column[] = [{ title: first }, ...figures.map((name) => ({ title: name, align: 'right' as const }))];
+    console.log([title, ...formatTable(shown, rows, WIDTH).map((line) => `  ${line}`), ''].join('\n'));
+  }
+  const columns: Column[] = [{ title: 'goal' }, { title: 'wanted', align: 'right' }, { title: 'got', align: 'right' }, { title: '' }];
+  const rows = goals.map((goal) => [goal.what, wanted(goal), withUnit(goal.value, goal), goal.met ? 'met' : 'MISSED']);
+  for (const line of formatTable(columns, rows, WIDTH)) console.log(`  ${line}`);
+  for (const note of report.notes) console.log(`  (${note})`);
+}
+
+function isMet({ value, atLeast, atMost }: Goal): boolean {
+  return (atLeast === undefined || value >= atLeast) && (atMost === undefined || value <= atMost);
+}
+
+function wanted(goal: Goal): string {
+  if (goal.atLeast !== undefined) return `≥ ${withUnit(goal.atLeast, goal)}`;
+  return `≤ ${withUnit(goal.atMost ?? Number.NaN, goal)}`;
+}
+
+function withUnit(value: number, { unit = '' }: Goal): string {
+  return `${figure(value)}${unit ? ` ${unit}` : ''}`;
+}
+
+/** Three digits that count; thousands in full. */
+export function figure(value: number): string {
+  if (!Number.isFinite(value)) return '–';
+  if (Math.abs(value) >= 100) return Math.round(value).toLocaleString('en-US');
+  if (Math.abs(value) >= 10) return value.toFixed(1);
+  return value.toFixed(2);
+}

@@ -1,0 +1,21 @@
+/** What processes have used, from the kernel's own books. */
+import { readFileSync } from 'node:fs';
+import { parseRollup } from '../../../packages/swarm/dist/process/memory.js';
+import { readStat } from '../../../packages/swarm/dist/process/proc.js';
+
+/** Linux's, on every architecture that Node runs on. */
+const MS_PER_TICK = 10;
+
+/** CPU time of these processes since their start, all threads; those that are gone count nothing. */
+export function cpuMs(pids: readonly number[]): number {
+  return pids.reduce((sum, pid) => {
+    const stat = readStat(pid);
+    return sum + (stat ? (stat.utimeTicks + stat.stimeTicks) * MS_PER_TICK : 0);
+  }, 0);
+}
+
+export function memoryOf(pid: number): { rssBytes: number; pssBytes: number } {
+  const rollup = parseRollup(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'));
+  if (!rollup) throw new Error(`/proc/${pid}/smaps_rollup has no Rss and Pss`);
+  return rollup;
+}

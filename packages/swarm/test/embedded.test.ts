@@ -1,0 +1,312 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, describe, it } from 'node:test';
+import { Redis } from 'ioredis';
+import { SwarmError } from '../dist/errors.js';
+import { isAlive, readStat } from '../dist/process/proc.js';
+import { embeddedUrl, type EmbeddedServer, resolveRedis, startEmbedded, stateDirectory, stopEmbedded } from '../dist/redis/embedded.js';
+import { acquireLock } from '../dist/redis/lock.js';
+import { startRedis, until } from './redis-server.js';
+
+const root = mkdtempSync(join(tmpdir(), 'swarm-embedded-'));
+const cleanups: (() => unknown)[] = [];
+const pids = new Set<number>();
+after(async () => {
+  for (const cleanup of cleanups.reverse()) await cleanup();
+  for (const pid of pids) if (isAlive(pid)) process.kill(pid, 'SIGKILL');
+  rmSync(root, { recursive: true, force: true });
+});
+
+const logged: string[] = [];
+const log = (level: string, message: string) => void logged.push(`${level} ${message}`);
+let directories = 0;
+
+function newStateDir(): string {
+  directories += 1;
+  return join(root, `state "${directories}"`, 'swarm');
+}
+
+async function start(stateDir: string): Promise<EmbeddedServer> {
+  const server = await startEmbedded({ stateDir, log });
+  pids.add(server.pid);
+  return server;
+}
+
+function client(url: string): Redis {
+  const redis = new Redis(url, { maxRetriesPerRequest: 1 });
+  redis.on('error', () => {});
+  cleanups.push(() => redis.disconnect());
+  return redis;
+}
+
+async function failure(result: Promise<unknown>, code: string, message: RegExp): Promise<void> {
+  const error = await result.then(
+    () => assert.fail(`no ${code}`),
+    (reason: unknown) => reason,
+  );
+  assert.ok(error instanceof SwarmError, String(error));
+  assert.deepEqual([error.code, error.exitCode], [code, 69], error.message);
+  assert.match(error.message, message);
+}
+
+/** Another process that starts the server, prints what it got, and waits to be killed. */
+function otherMaster(stateDir: string): { process: ChildProcess; started: Promise<{ pid: number; url: string; reused: boolean }> } {
+  const module = new URL('../dist/redis/embedded.js', import.meta.url).href;
+  const script = `import { startEmbedded } from ${JSON.stringify(module)};
+    const { pid, url, reused } = await startEmbedded({ stateDir: process.argv[1], log() {} });
+    console.log(JSON.stringify({ pid, url, reused }));
+    setInterval(() => {}, 1000);`;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script, stateDir], { stdio: ['ignore', 'pipe', 'inherit'] });
+  cleanups.push(() => child.kill('SIGKILL'));
+  const started = new Promise<{ pid: number; url: string; reused: boolean }>((resolve, reject) => {
+    let output = '';
+    child.stdout.on('data', (data: Buffer) => {
+      output += data.toString();
+      if (!output.includes('\n')) return;
+      const answer = JSON.parse(output) as { pid: number; url: string; reused: boolean };
+      pids.add(answer.pid);
+      resolve(answer);
+    });
+    child.once('exit', () => reject(new Error('the other master ended')));
+  });
+  return { process: child, started };
+}
+
+describe('resolveRedis', () => {
+  it('takes what is named, wherever it runs', () => {
+    for (const env of [{}, { DYNO: 'worker.1' }]) {
+      assert.deepEqual(resolveRedis({ redis: 'redis://h', env, pid: 1 }), { kind: 'url', url: 'redis://h' });
+      assert.deepEqual(resolveRedis({ redis: 'embedded', env, pid: 1 }), { kind: 'embedded' });
+    }
+  });
+
+  it('runs its own where none is named, but not in a service', () => {
+    for (const redis of [null, '', ' ']) {
+      assert.deepEqual(resolveRedis({ redis, env: { HOME: '/home/me' }, pid: 4711 }), { kind: 'embedded' });
+      const services = [{ DYNO: 'worker.1' }, { INVOCATION_ID: 'a' }, { KUBERNETES_SERVICE_HOST: '10.0.0.1' }];
+      for (const env of services) {
+        assert.throws(() => resolveRedis({ redis, env, pid: 4711 }), {
+          code: 'SWARM_REDIS_MISSING',
+          exitCode: 69,
+          message: new RegExp(`${Object.keys(env)[0]} is set.*--redis URL.*--redis embedded`),
+        });
+      }
+      assert.throws(() => resolveRedis({ redis, env: {}, pid: 1 }), /pid is 1/);
+    }
+  });
+});
+
+describe('stateDirectory', () => {
+  it('follows XDG_STATE_HOME when it is absolute', () => {
+    assert.equal(stateDirectory({ XDG_STATE_HOME: '/var/state' }), '/var/state/swarm');
+    for (const env of [{}, { XDG_STATE_HOME: '' }, { XDG_STATE_HOME: 'relative' }]) {
+      assert.match(stateDirectory(env), /^\/.*\/\.local\/state\/swarm$/);
+    }
+  });
+});
+
+describe('the embedded server', { concurrency: 4 }, () => {
+  it('is private, durable and its own session', async () => {
+    const stateDir = newStateDir();
+    const server = await start(stateDir);
+    assert.equal(server.reused, false);
+    assert.match(server.server, /^(redis|valkey)-server \d+\.\d+/);
+    assert.match(server.url, /^redis:\/\/:[0-9a-f]{64}@127\.0\.0\.1:\d+$/);
+    assert.equal(statSync(stateDir).mode & 0o777, 0o700);
+    assert.equal(statSync(join(stateDir, 'redis.conf')).mode & 0o777, 0o600);
+    const password = new URL(server.url).password;
+    if (process.platform === 'linux') {
+      assert.ok(!readFileSync(`/proc/${server.pid}/cmdline`, 'utf8').includes(password));
+      assert.ok(!readFileSync(`/proc/${server.pid}/environ`, 'utf8').includes('HOME='));
+      assert.equal(readStat(server.pid)?.pgrp, server.pid);
+    }
+    const redis = client(server.url);
+    const settings = await redis.config('GET', 'appendonly', 'appendfsync', 'maxmemory-policy', 'bind', 'save');
+    assert.deepEqual(Object.fromEntries(pairs(settings as string[])), {
+      appendonly: 'yes',
+      appendfsync: 'everysec',
+      'maxmemory-policy': 'noeviction',
+      bind: '127.0.0.1',
+      save: '',
+    });
+    const stranger = client(server.url.replace(password, 'wrong'));
+    await assert.rejects(stranger.ping());
+    await server.stop();
+  });
+
+  it('keeps data, port and password over a stop', async () => {
+    const stateDir = newStateDir();
+    const first = await start(stateDir);
+    await client(first.url).set('job', '1');
+    await first.stop();
+    assert.ok(!isAlive(first.pid));
+    assert.equal(await embeddedUrl(stateDir), null);
+    const second = await start(stateDir);
+    assert.equal(second.url, first.url);
+    assert.equal(second.reused, false);
+    assert.equal(await client(second.url).get('job'), '1');
+    await second.stop();
+  });
+
+  it('survives the master that started it, killed, and is found again', async () => {
+    const stateDir = newStateDir();
+    const other = otherMaster(stateDir);
+    const { pid, url } = await other.started;
+    const gone = new Promise((resolve) => other.process.once('exit', resolve));
+    other.process.kill('SIGKILL');
+    await gone;
+    assert.equal(await embeddedUrl(stateDir), url);
+    const found = await start(stateDir);
+    assert.deepEqual([found.pid, found.url, found.reused], [pid, url, true]);
+    await found.stop();
+  });
+
+  it('is one, however many masters start at once', async () => {
+    const stateDir = newStateDir();
+    const others = [otherMaster(stateDir), otherMaster(stateDir), otherMaster(stateDir)];
+    const started = await Promise.all([...others.map(({ started }) => started), start(stateDir), start(stateDir)]);
+    assert.equal(new Set(started.map(({ pid }) => pid)).size, 1);
+    assert.equal(started.filter(({ reused }) => !reused).length, 1);
+    assert.deepEqual(await stopEmbedded(stateDir).then((stopped) => stopped?.pid), started[0]?.pid);
+    assert.equal(await stopEmbedded(stateDir), null);
+  });
+
+  it('is stopped by the last who leaves', async () => {
+    const stateDir = newStateDir();
+    const [one, other] = [await start(stateDir), await start(stateDir)];
+    const producer = client(other.url);
+    await producer.ping();
+    assert.equal(await one.stopIfUnused(), false);
+    const own = client(other.url);
+    await own.client('SETNAME', 'swarm-me-1');
+    assert.equal(await other.stopIfUnused({ ownNamePrefix: 'swarm-me' }), false);
+    producer.disconnect();
+    assert.equal(await other.stopIfUnused({ ownNamePrefix: 'swarm-me' }), true);
+    assert.ok(!isAlive(one.pid));
+  });
+
+  it('is not stopped under a master that has just started and is yet to connect', async () => {
+    const stateDir = newStateDir();
+    const leaving = await start(stateDir);
+    const arriving = await start(stateDir);
+    assert.equal(await leaving.stopIfUnused(), false);
+    arriving.close();
+    await arriving.stop();
+  });
+
+  it('moves when its port is taken, by a Redis without a password too', async () => {
+    const stateDir = newStateDir();
+    const first = await start(stateDir);
+    await client(first.url).set('job', '1');
+    await first.stop();
+    const port = Number(new URL(first.url).port);
+    const squatter = await startRedis({ port });
+    cleanups.push(squatter.stop);
+    assert.equal(await embeddedUrl(stateDir), null);
+    const second = await start(stateDir);
+    const [before, now] = [new URL(first.url), new URL(second.url)];
+    assert.notEqual(now.port, before.port);
+    assert.equal(now.password, before.password);
+    assert.equal(await client(second.url).get('job'), '1');
+    await second.stop();
+  });
+
+  it('moves when what sits on its port says nothing', async () => {
+    const stateDir = newStateDir();
+    const first = await start(stateDir);
+    await first.stop();
+    const silent = createServer((socket) => socket.on('error', () => {}));
+    await new Promise<void>((resolve) => silent.listen(Number(new URL(first.url).port), '127.0.0.1', resolve));
+    cleanups.push(() => silent.close());
+    const second = await start(stateDir);
+    assert.notEqual(second.url, first.url);
+    await second.stop();
+  });
+
+  it('takes over the lock of a process that is gone, and waits for one that lives', async () => {
+    const stateDir = newStateDir();
+    mkdirSync(stateDir, { recursive: true });
+    const gone = spawn(process.execPath, ['-e', '']);
+    await new Promise((resolve) => gone.once('exit', resolve));
+    const lockFile = join(stateDir, 'redis.lock');
+    for (const left of [JSON.stringify({ pid: gone.pid, startTicks: 1, nonce: 'a' }), JSON.stringify({ pid: process.pid, startTicks: 1, nonce: 'a' }), '', '{']) {
+      writeFileSync(lockFile, left);
+      const server = await start(stateDir);
+      await server.stop();
+      assert.ok(!existsSync(lockFile));
+    }
+    const lock = await acquireLock(lockFile, 0);
+    assert.ok(lock);
+    assert.equal(await acquireLock(lockFile, 50), null);
+    const waiting = start(stateDir);
+    lock.release();
+    await (await waiting).stop();
+  });
+
+  it('gets a new configuration when that is damaged and no server runs on its data', async () => {
+    const stateDir = newStateDir();
+    const first = await start(stateDir);
+    await client(first.url).set('job', '1');
+    await first.stop();
+    writeFileSync(join(stateDir, 'redis.conf'), 'port 70000\nnonsense');
+    assert.equal(await embeddedUrl(stateDir), null);
+    const second = await start(stateDir);
+    assert.notEqual(second.url, first.url);
+    assert.equal(await client(second.url).get('job'), '1');
+
+    // With the server still there, a second one would share its data.
+    writeFileSync(join(stateDir, 'redis.conf'), '');
+    await failure(start(stateDir), 'SWARM_EMBEDDED_FAILED', new RegExp(`pid ${second.pid}.*kill ${second.pid}`));
+    process.kill(second.pid, 'SIGKILL');
+    await until(() => !isAlive(second.pid), 'the server is gone');
+    const third = await start(stateDir);
+    assert.equal(await client(third.url).get('job'), '1');
+    await third.stop();
+  });
+
+  it('says what keeps it from starting', async () => {
+    const stateDir = newStateDir();
+    const first = await start(stateDir);
+    await first.stop();
+    writeFileSync(join(stateDir, 'redis', 'appendonlydir', 'appendonly.aof.manifest'), 'nonsense\n');
+    await failure(start(stateDir), 'SWARM_EMBEDDED_FAILED', /manifest.*redis\.log.*--redis URL/i);
+  });
+
+  it('says what is wrong with the state directory', async () => {
+    const blocked = join(root, 'a-file');
+    writeFileSync(blocked, '');
+    await failure(start(join(blocked, 'swarm')), 'SWARM_STATE_DIRECTORY', /ENOTDIR.*XDG_STATE_HOME.*--redis URL/);
+    // Root writes where it likes, but not here.
+    if (process.platform === 'linux') await failure(start('/proc/swarm'), 'SWARM_STATE_DIRECTORY', /cannot be used/);
+  });
+});
+
+describe('the binary', () => {
+  const path = process.env['PATH'];
+  after(() => {
+    process.env['PATH'] = path;
+  });
+
+  it('is looked for in PATH, and its absence explained', async () => {
+    const bin = join(root, 'bin');
+    mkdirSync(bin);
+    writeFileSync(join(bin, 'redis-server'), 'not executable');
+    chmodSync(join(bin, 'redis-server'), 0o600);
+    process.env['PATH'] = bin;
+    await failure(start(newStateDir()), 'SWARM_NO_REDIS_SERVER', /apt install redis-server.*brew install redis.*--redis URL/);
+    const real = (path ?? '').split(':').map((directory) => join(directory, 'redis-server')).find((file) => existsSync(file));
+    assert.ok(real);
+    // Not Valkey itself: what is tested is that its name is looked for.
+    symlinkSync(real, join(bin, 'valkey-server'));
+    const server = await start(newStateDir());
+    await server.stop();
+  });
+});
+
+function pairs(flat: string[]): [string, string][] {
+  return Array.from({ length: flat.length / 2 }, (_, index) => [flat[2 * index] ?? '', flat[2 * index + 1] ?? '']);
+}

@@ -1,0 +1,7 @@
+// An ES module: the commonest program.
+import { Worker } from 'bullmq';
+import { port, queue, work } from './work.cjs';
+
+const prefix = process.env.APP_PREFIX ?? 'bull';
+const worker = new Worker(queue, work, { connection: { host: '127.0.0.1', port }, prefix });
+worker.on('error', (error) => console.error(error.message));

@@ -1,0 +1,72 @@
+// A BullMQ program whose jobs misbehave as their data says. What is in `first` holds only when a job is
+// started for the first time: the fault happens once, and the next run can end the job.
+import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { Worker } from 'bullmq';
+
+const { QUEUE_NAME, QUEUE_REDIS_PORT, SWARM_SLOT, APP_CONCURRENCY = '1', APP_WORKER_OPTIONS = '{}' } = process.env;
+const IPC = {
+  string: 'ready',
+  number: 4711,
+  null: null,
+  list: [{ swarm: {} }],
+  object: { type: 'process:msg', data: { swarm: 1 } },
+  swarmNull: { swarm: null },
+  swarmString: { swarm: 'stop' },
+  noType: { swarm: {} },
+  unknownType: { swarm: { type: 'x'.repeat(100_000) } },
+  inheritedType: { swarm: { type: 'toString' } },
+  protoType: { swarm: { type: '__proto__' } },
+  beatWithout: { swarm: { type: 'beat' } },
+  beatWrong: { swarm: { type: 'beat', beat: { busy: 'many', jobs: {} } } },
+  beatNegative: { swarm: { type: 'beat', beat: { heapUsedBytes: -1 } } },
+  releasedUnasked: { swarm: { type: 'released', releaseId: 'nobody', jobs: [], unserved: [], error: null } },
+  releasedWrong: { swarm: { type: 'released', releaseId: 1, jobs: [null] } },
+  drainedWrong: { swarm: { type: 'drained', handedBack: 'all' } },
+  internal: { cmd: 'NODE_UNKNOWN' },
+};
+
+async function run(job) {
+  const { first, ...always } = job.data;
+  console.log(`runs ${job.id}`);
+  const what = job.attemptsStarted <= 1 ? { ...always, ...first } : always;
+  if (what.grandchildren) startGrandchildren();
+  if (what.flood) flood(what.flood);
+  if (what.ipc) for (const name of what.ipc) sendOdd(name);
+  if (what.spin) for (;;);
+  if (what.crash) process.nextTick(() => { throw new Error('crashed by its job'); });
+  if (what.ms) await new Promise((resolve) => setTimeout(resolve, what.ms));
+  return { pid: process.pid, slot: SWARM_SLOT, starts: job.attemptsStarted };
+}
+
+/** A shell with children of its own, as `exec` makes them. */
+function startGrandchildren() {
+  spawn('sh', ['-c', 'sleep 600 & sleep 600 & wait'], { stdio: 'inherit' });
+}
+
+function flood({ lines = 0, lineBytes = 80, longLineBytes = 0, garbageBytes = 0 }) {
+  const filler = 'x'.repeat(Math.max(0, lineBytes - 20));
+  for (let at = 0; at < lines; at += 1) process.stdout.write(`flood ${at} ${filler}\n`);
+  if (longLineBytes > 0) process.stdout.write(`long ${'y'.repeat(longLineBytes)}\n`);
+  if (garbageBytes > 0) process.stdout.write(randomBytes(garbageBytes));
+  process.stdout.write('\nflood ends\n');
+}
+
+function sendOdd(name) {
+  if (name === 'huge') process.send({ filler: 'z'.repeat(20_000_000) });
+  else if (name === 'hugeOurs') process.send({ swarm: { type: 'beat', beat: 'z'.repeat(20_000_000) } });
+  else if (name === 'cyclic') {
+    const cycle = {};
+    cycle.cycle = cycle;
+    process.send({ swarm: cycle });
+  } else process.send(IPC[name]);
+}
+
+if (process.env.APP_CRASH_SLOT === SWARM_SLOT) setTimeout(() => { throw new Error('this slot is cursed'); }, 200);
+
+const worker = new Worker(QUEUE_NAME, run, {
+  connection: { host: '127.0.0.1', port: Number(QUEUE_REDIS_PORT), retryStrategy: () => 200 },
+  concurrency: Number(APP_CONCURRENCY),
+  ...JSON.parse(APP_WORKER_OPTIONS),
+});
+worker.on('error', () => {});

@@ -1,0 +1,153 @@
+/** Unmodified BullMQ programs: each runs in two children, and loses no job to a kill. */
+import assert from 'node:assert/strict';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { after, before, describe, it, type TestContext } from 'node:test';
+import { assertRecovers, GatedJob, project, startSwarm, useQueue } from '../support/programs.js';
+import { isAlive } from '../support/processes.js';
+import { startRedis, type TestRedis } from '../support/redis.js';
+import { appPath, swarmCommand } from '../support/swarm.js';
+import { waitFor } from '../support/wait.js';
+
+const TWO = ['--count', '2'];
+const canStripTypes = Boolean((process.features as { typescript?: unknown }).typescript);
+
+let redis: TestRedis;
+/** Programs have their queues on another Redis than the registry's, unless their test says otherwise. */
+let queues: TestRedis;
+
+before(async () => {
+  [redis, queues] = await Promise.all([startRedis(), startRedis()]);
+});
+
+after(() => Promise.all([redis.close(), queues.close()]));
+
+describe('an unmodified program', () => {
+  for (const app of ['esm.mjs', 'main.cjs']) {
+    for (const major of [5, 6] as const) {
+      it(`${app} on bullmq ${major}`, async (t) => {
+        const queue = `${app}-${major}`;
+        const path = major === 6 ? app : join(await project(t, { [app]: { app } }, { bullmq: 'bullmq5' }), app);
+        const swarm = startSwarm(t, path, { redis, queue, args: TWO });
+        await assertRecovers(t, swarm, useQueue(t, redis, queue, { major }));
+        assert.match(String((await swarm.line('ready')).bullmq), major === 5 ? /^5\./ : /^6\./);
+      });
+    }
+  }
+
+  it('has its queues on another Redis than the registry', async (t) => {
+    const swarm = startSwarm(t, 'esm.mjs', { redis, queues, queue: 'elsewhere', args: TWO });
+    await assertRecovers(t, swarm, useQueue(t, queues, 'elsewhere'));
+    assert.deepEqual(await redis.client.keys('bull:elsewhere:*'), []);
+    assert.deepEqual(await queues.client.keys('swarm:*'), []);
+  });
+
+  it('has a prefix of its own, which --prefix does not touch', async (t) => {
+    const env = { APP_PREFIX: 'shop' };
+    const swarm = startSwarm(t, 'esm.mjs', { redis, queues, queue: 'prefixed', args: [...TWO, '--prefix', 'other'], env });
+    await assertRecovers(t, swarm, useQueue(t, queues, 'prefixed', { prefix: 'shop' }));
+  });
+
+  for (const app of ['instance.mjs', 'url.mjs']) {
+    it(`gives its Worker a connection as in ${app}`, async (t) => {
+      const swarm = startSwarm(t, app, { redis, queues, queue: app, args: TWO });
+      await assertRecovers(t, swarm, useQueue(t, queues, app));
+    });
+  }
+
+  it('has several Workers, each of whose jobs are released', async (t) => {
+    const swarm = startSwarm(t, 'several-workers.mjs', { redis, queues, queue: 'several', args: ['--count', '1'] });
+    await swarm.ready(1);
+    const jobs = await Promise.all(
+      ['several-mail', 'several-reports'].map((name) => GatedJob.add(t, useQueue(t, queues, name))),
+    );
+    const pids = await Promise.all(jobs.map((job) => job.runner()));
+    assert.equal(new Set(pids).size, 1);
+    const pid = pids[0] as number;
+    process.kill(pid, 'SIGKILL');
+    // no sibling lives: the replacement releases them
+    for (const job of jobs) {
+      await job.runner(pid);
+      await job.open();
+      assert.equal((await job.result()).attemptsMade, 0);
+    }
+  });
+
+  it('starts its Worker by hand, later', async (t) => {
+    const swarm = startSwarm(t, 'later-run.mjs', { redis, queues, queue: 'later', args: TWO });
+    await swarm.ready(2);
+    // ready when the Worker runs, not when it is made
+    const first = swarm.lines.findIndex(({ message }) => message === 'ready');
+    assert.ok(swarm.lines.slice(0, first).some(({ message }) => message === 'prepared'));
+    await assertRecovers(t, swarm, useQueue(t, queues, 'later'));
+  });
+
+  it('has a sandboxed processor: its process goes with the child', async (t) => {
+    const swarm = startSwarm(t, 'sandboxed.mjs', { redis, queues, queue: 'sandboxed', args: TWO });
+    const { killed, result } = await assertRecovers(t, swarm, useQueue(t, queues, 'sandboxed'));
+    const sandbox = killed.sandbox as number;
+    assert.notEqual(sandbox, killed.pid);
+    await waitFor('the sandbox of the killed child is gone', () => !isAlive(sandbox));
+    // nothing of ours is loaded where BullMQ runs the processor
+    assert.deepEqual([result.execArgv, result.options], [[], null]);
+  });
+
+  it('has a sandboxed processor in worker threads', async (t) => {
+    const env = { APP_THREADS: 'yes' };
+    const swarm = startSwarm(t, 'sandboxed.mjs', { redis, queues, queue: 'threads', args: TWO, env });
+    const { killed, result } = await assertRecovers(t, swarm, useQueue(t, queues, 'threads'));
+    assert.equal(killed.sandbox, killed.pid);
+    assert.deepEqual([result.execArgv, result.options], [[], null]);
+  });
+});
+
+describe('a TypeScript program', () => {
+  it('runs', async (t) => {
+    const swarm = startSwarm(t, 'typescript.ts', { redis, queues, queue: 'typescript', args: TWO });
+    await assertRecovers(t, swarm, useQueue(t, queues, 'typescript'));
+  });
+
+  it('is refused where neither node nor a tsx beside it can run it', { skip: canStripTypes }, async (t) => {
+    const directory = await project(t, { 'jobs.ts': { app: 'typescript.ts' } });
+    const { code, stderr } = await swarmCommand(['jobs.ts', '--redis', redis.url], { cwd: directory });
+    assert.equal(code, 64);
+    assert.match(stderr, /^swarm: SWARM_NO_TYPESCRIPT: .*jobs\.ts is TypeScript.*npm install tsx/);
+    assert.doesNotMatch(stderr, /\n {4}at /);
+  });
+});
+
+describe('a program whose bullmq is bundled', () => {
+  /** Everything in one file, as for a deploy without node_modules. */
+  async function bundle(t: TestContext): Promise<string> {
+    // it comes with tsx
+    const esbuild = createRequire(createRequire(import.meta.url).resolve('tsx'))('esbuild') as {
+      buildSync(options: Record<string, unknown>): unknown;
+    };
+    const file = join(await project(t, {}, {}), 'bundle.cjs');
+    esbuild.buildSync({
+      entryPoints: [appPath('bundled.mjs')],
+      outfile: file,
+      bundle: true,
+      platform: 'node',
+      external: ['pg', 'redis', 'bullmq-otel'],
+    });
+    return file;
+  }
+
+  it('runs when it calls track()', async (t) => {
+    const env = { APP_TRACKS: 'yes' };
+    const swarm = startSwarm(t, await bundle(t), { redis, queues, queue: 'bundled', args: TWO, env });
+    await assertRecovers(t, swarm, useQueue(t, queues, 'bundled'));
+  });
+
+  it('is told of track() once, and fails to boot, when it does not', async (t) => {
+    const args = [...TWO, '--boot-timeout', '5500ms'];
+    const swarm = startSwarm(t, await bundle(t), { redis, queues, queue: 'untracked', args });
+    const isHint = ({ message }: { message: string }): boolean => message.includes('call track(worker)');
+    await waitFor('the hint', () => swarm.lines.some(isHint));
+    await swarm.line('exited', { cause: 'boot-timeout' });
+    await swarm.line('exited', { cause: 'boot-timeout' }, { nth: 2 });
+    assert.equal(swarm.lines.filter(isHint).length, 1, swarm.tail());
+    assert.equal(swarm.all('ready').length, 0);
+  });
+});
