@@ -27,7 +27,7 @@ const PART_OF_FILE = [
  */
 const MAY_IMPORT = {
   shared: ['types:config'],
-  config: ['shared', 'process/cpus.ts'],
+  config: ['shared', 'process/cpus.ts', 'redis/url.ts'],
   supervisor: ['types:shared'],
   process: ['shared', 'types:config', 'types:supervisor'],
   redis: ['shared', 'process'],

@@ -27,6 +27,7 @@ const CHECKS = [
     cure: 'npx biome check --write',
   },
   { name: 'imports', run: () => run('node', ['scripts/check-imports.mjs']) },
+  { name: 'readme', run: () => run('node', ['scripts/options-table.mjs', '--check']) },
   { name: 'knip', run: () => run('knip', ['--no-progress']) },
   { name: 'publint', run: () => eachTarball((tarball) => run('publint', ['--strict', tarball])) },
   {

@@ -63,7 +63,12 @@ class Program {
   readonly #process: ChildProcess;
 
   constructor(file: string, env: Readonly<Record<string, string>>) {
-    const started = spawn(process.execPath, [file], { stdio: ['ignore', 'pipe', 'inherit'], env: { ...cleanEnv(), ...env } });
+    const started = spawn(process.execPath, [file], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env: { ...cleanEnv(), ...env },
+      // a session of its own, as swarm's children have: Linux may share out CPU time by session
+      detached: true,
+    });
     this.#process = started;
     createInterface({ input: started.stdout }).on('line', (line) => {
       if (line === 'ready') this.state = 'ready';

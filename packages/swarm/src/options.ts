@@ -73,7 +73,7 @@ export const OPTIONS = {
     env: ['SWARM_QUEUES', 'SWARM_QUEUE'],
     section: 'Queues and Redis',
     placeholder: 'NAME[,WEIGHT]',
-    describe: 'a queue to work on; repeatable. In the order given, or by weight where one has a weight',
+    describe: 'a queue to work on, repeatable; for apps of defineApp(). WEIGHT has no effect in this version',
     defaultText: "all of the app's",
     group: 'own',
     takes: 'NAME or NAME,WEIGHT: a name without colon or comma, a whole weight from 1 to 1000',

@@ -1,6 +1,16 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,7 +18,14 @@ import { after, describe, it } from 'node:test';
 import { Redis } from 'ioredis';
 import { SwarmError } from '../dist/errors.js';
 import { isAlive, readStat } from '../dist/process/proc.js';
-import { embeddedUrl, type EmbeddedServer, resolveRedis, startEmbedded, stateDirectory, stopEmbedded } from '../dist/redis/embedded.js';
+import {
+  type EmbeddedServer,
+  embeddedUrl,
+  resolveRedis,
+  startEmbedded,
+  stateDirectory,
+  stopEmbedded,
+} from '../dist/redis/embedded.js';
 import { acquireLock } from '../dist/redis/lock.js';
 import { startRedis, until } from './redis-server.js';
 
@@ -54,13 +71,18 @@ async function failure(result: Promise<unknown>, code: string, message: RegExp):
 }
 
 /** Another process that starts the server, prints what it got, and waits to be killed. */
-function otherMaster(stateDir: string): { process: ChildProcess; started: Promise<{ pid: number; url: string; reused: boolean }> } {
+function otherMaster(stateDir: string): {
+  process: ChildProcess;
+  started: Promise<{ pid: number; url: string; reused: boolean }>;
+} {
   const module = new URL('../dist/redis/embedded.js', import.meta.url).href;
   const script = `import { startEmbedded } from ${JSON.stringify(module)};
     const { pid, url, reused } = await startEmbedded({ stateDir: process.argv[1], log() {} });
     console.log(JSON.stringify({ pid, url, reused }));
     setInterval(() => {}, 1000);`;
-  const child = spawn(process.execPath, ['--input-type=module', '-e', script, stateDir], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script, stateDir], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   cleanups.push(() => child.kill('SIGKILL'));
   const started = new Promise<{ pid: number; url: string; reused: boolean }>((resolve, reject) => {
     let output = '';
@@ -87,7 +109,11 @@ describe('resolveRedis', () => {
   it('runs its own where none is named, but not in a service', () => {
     for (const redis of [null, '', ' ']) {
       assert.deepEqual(resolveRedis({ redis, env: { HOME: '/home/me' }, pid: 4711 }), { kind: 'embedded' });
-      const services = [{ DYNO: 'worker.1' }, { INVOCATION_ID: 'a' }, { KUBERNETES_SERVICE_HOST: '10.0.0.1' }];
+      const services = [
+        { DYNO: 'worker.1' },
+        { INVOCATION_ID: 'a' },
+        { KUBERNETES_SERVICE_HOST: '10.0.0.1' },
+      ];
       for (const env of services) {
         assert.throws(() => resolveRedis({ redis, env, pid: 4711 }), {
           code: 'SWARM_REDIS_MISSING',
@@ -125,7 +151,14 @@ describe('the embedded server', { concurrency: 4 }, () => {
       assert.equal(readStat(server.pid)?.pgrp, server.pid);
     }
     const redis = client(server.url);
-    const settings = await redis.config('GET', 'appendonly', 'appendfsync', 'maxmemory-policy', 'bind', 'save');
+    const settings = await redis.config(
+      'GET',
+      'appendonly',
+      'appendfsync',
+      'maxmemory-policy',
+      'bind',
+      'save',
+    );
     assert.deepEqual(Object.fromEntries(pairs(settings as string[])), {
       appendonly: 'yes',
       appendfsync: 'everysec',
@@ -168,7 +201,11 @@ describe('the embedded server', { concurrency: 4 }, () => {
   it('is one, however many masters start at once', async () => {
     const stateDir = newStateDir();
     const others = [otherMaster(stateDir), otherMaster(stateDir), otherMaster(stateDir)];
-    const started = await Promise.all([...others.map(({ started }) => started), start(stateDir), start(stateDir)]);
+    const started = await Promise.all([
+      ...others.map(({ started }) => started),
+      start(stateDir),
+      start(stateDir),
+    ]);
     assert.equal(new Set(started.map(({ pid }) => pid)).size, 1);
     assert.equal(started.filter(({ reused }) => !reused).length, 1);
     assert.deepEqual(await stopEmbedded(stateDir).then((stopped) => stopped?.pid), started[0]?.pid);
@@ -220,7 +257,9 @@ describe('the embedded server', { concurrency: 4 }, () => {
     const first = await start(stateDir);
     await first.stop();
     const silent = createServer((socket) => socket.on('error', () => {}));
-    await new Promise<void>((resolve) => silent.listen(Number(new URL(first.url).port), '127.0.0.1', resolve));
+    await new Promise<void>((resolve) =>
+      silent.listen(Number(new URL(first.url).port), '127.0.0.1', resolve),
+    );
     cleanups.push(() => silent.close());
     const second = await start(stateDir);
     assert.notEqual(second.url, first.url);
@@ -233,7 +272,12 @@ describe('the embedded server', { concurrency: 4 }, () => {
     const gone = spawn(process.execPath, ['-e', '']);
     await new Promise((resolve) => gone.once('exit', resolve));
     const lockFile = join(stateDir, 'redis.lock');
-    for (const left of [JSON.stringify({ pid: gone.pid, startTicks: 1, nonce: 'a' }), JSON.stringify({ pid: process.pid, startTicks: 1, nonce: 'a' }), '', '{']) {
+    for (const left of [
+      JSON.stringify({ pid: gone.pid, startTicks: 1, nonce: 'a' }),
+      JSON.stringify({ pid: process.pid, startTicks: 1, nonce: 'a' }),
+      '',
+      '{',
+    ]) {
       writeFileSync(lockFile, left);
       const server = await start(stateDir);
       await server.stop();
@@ -260,7 +304,11 @@ describe('the embedded server', { concurrency: 4 }, () => {
 
     // With the server still there, a second one would share its data.
     writeFileSync(join(stateDir, 'redis.conf'), '');
-    await failure(start(stateDir), 'SWARM_EMBEDDED_FAILED', new RegExp(`pid ${second.pid}.*kill ${second.pid}`));
+    await failure(
+      start(stateDir),
+      'SWARM_EMBEDDED_FAILED',
+      new RegExp(`pid ${second.pid}.*kill ${second.pid}`),
+    );
     process.kill(second.pid, 'SIGKILL');
     await until(() => !isAlive(second.pid), 'the server is gone');
     const third = await start(stateDir);
@@ -279,9 +327,14 @@ describe('the embedded server', { concurrency: 4 }, () => {
   it('says what is wrong with the state directory', async () => {
     const blocked = join(root, 'a-file');
     writeFileSync(blocked, '');
-    await failure(start(join(blocked, 'swarm')), 'SWARM_STATE_DIRECTORY', /ENOTDIR.*XDG_STATE_HOME.*--redis URL/);
+    await failure(
+      start(join(blocked, 'swarm')),
+      'SWARM_STATE_DIRECTORY',
+      /ENOTDIR.*XDG_STATE_HOME.*--redis URL/,
+    );
     // Root writes where it likes, but not here.
-    if (process.platform === 'linux') await failure(start('/proc/swarm'), 'SWARM_STATE_DIRECTORY', /cannot be used/);
+    if (process.platform === 'linux')
+      await failure(start('/proc/swarm'), 'SWARM_STATE_DIRECTORY', /cannot be used/);
   });
 });
 
@@ -297,8 +350,15 @@ describe('the binary', () => {
     writeFileSync(join(bin, 'redis-server'), 'not executable');
     chmodSync(join(bin, 'redis-server'), 0o600);
     process.env['PATH'] = bin;
-    await failure(start(newStateDir()), 'SWARM_NO_REDIS_SERVER', /apt install redis-server.*brew install redis.*--redis URL/);
-    const real = (path ?? '').split(':').map((directory) => join(directory, 'redis-server')).find((file) => existsSync(file));
+    await failure(
+      start(newStateDir()),
+      'SWARM_NO_REDIS_SERVER',
+      /apt install redis-server.*brew install redis.*--redis URL/,
+    );
+    const real = (path ?? '')
+      .split(':')
+      .map((directory) => join(directory, 'redis-server'))
+      .find((file) => existsSync(file));
     assert.ok(real);
     // Not Valkey itself: what is tested is that its name is looked for.
     symlinkSync(real, join(bin, 'valkey-server'));
@@ -308,5 +368,8 @@ describe('the binary', () => {
 });
 
 function pairs(flat: string[]): [string, string][] {
-  return Array.from({ length: flat.length / 2 }, (_, index) => [flat[2 * index] ?? '', flat[2 * index + 1] ?? '']);
+  return Array.from({ length: flat.length / 2 }, (_, index) => [
+    flat[2 * index] ?? '',
+    flat[2 * index + 1] ?? '',
+  ]);
 }

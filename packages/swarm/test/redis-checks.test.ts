@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { SwarmError } from '../dist/errors.js';
 import { checkRedis, judgeServer, type RedisCheck, type ServerFacts } from '../dist/redis/checks.js';
-import { connect, type ConnectionRole, type RedisClient, retryDelayMs } from '../dist/redis/connect.js';
+import { type ConnectionRole, connect, type RedisClient, retryDelayMs } from '../dist/redis/connect.js';
 import type { LoadingProgress } from '../dist/redis/ready.js';
 import { parseRedisUrl } from '../dist/redis/url.js';
 import { freePort, startRedis, type TestRedis, type TestRedisOptions, until } from './redis-server.js';
@@ -62,7 +62,9 @@ describe('checkRedis', { concurrency: true }, () => {
     assert.match(version, /^\d+\.\d+\.\d+$/);
     assert.deepEqual(warnings, []);
 
-    const bad = await redis({ args: ['--maxmemory', '50mb', '--maxmemory-policy', 'allkeys-lru', '--maxclients', '8'] });
+    const bad = await redis({
+      args: ['--maxmemory', '50mb', '--maxmemory-policy', 'allkeys-lru', '--maxclients', '8'],
+    });
     const codes = (await check(bad.url)).warnings.map(({ code }) => code);
     assert.deepEqual(codes, ['SWARM_REDIS_EVICTS', 'SWARM_REDIS_NOT_PERSISTENT', 'SWARM_REDIS_FEW_CLIENTS']);
   });
@@ -101,7 +103,11 @@ describe('checkRedis', { concurrency: true }, () => {
   });
 
   it('says that the host is not known', async () => {
-    await failure(check('redis://no-such-host.invalid'), 'SWARM_REDIS_UNREACHABLE', /no-such-host\.invalid.*(ENOTFOUND|EAI_AGAIN)/);
+    await failure(
+      check('redis://no-such-host.invalid'),
+      'SWARM_REDIS_UNREACHABLE',
+      /no-such-host\.invalid.*(ENOTFOUND|EAI_AGAIN)/,
+    );
   });
 
   it('gives up on a server that accepts and stays silent', async () => {
@@ -139,7 +145,11 @@ describe('checkRedis', { concurrency: true }, () => {
         socket.on('data', (data) => {
           for (const command of data.toString().split(/(?=\*\d+\r\n\$)/)) {
             const isInfo = /\$4\r\ninfo\r\n/i.test(command);
-            socket.write(isInfo ? `$${info.length}\r\n${info}\r\n` : "-ERR unknown command `HELLO`, with args beginning with:\r\n");
+            socket.write(
+              isInfo
+                ? `$${info.length}\r\n${info}\r\n`
+                : '-ERR unknown command `HELLO`, with args beginning with:\r\n',
+            );
           }
         });
       }),
@@ -150,11 +160,20 @@ describe('checkRedis', { concurrency: true }, () => {
   it('waits for a server that loads its data, however long it takes', async () => {
     const first = await redis();
     const writer = open(first.url, { role: 'jobs' });
-    await writer.mset(Object.fromEntries(Array.from({ length: 12_000 }, (_, index) => [`key:${index}`, 'x'.repeat(64)])));
+    await writer.mset(
+      Object.fromEntries(Array.from({ length: 12_000 }, (_, index) => [`key:${index}`, 'x'.repeat(64)])),
+    );
     await writer.save();
     const port = await freePort();
     // Its own delay for debugging, 500 µs a key: 6 s, which is over the budget.
-    const slow = ['--dir', first.directory, '--key-load-delay', '500', '--loading-process-events-interval-bytes', '1024'];
+    const slow = [
+      '--dir',
+      first.directory,
+      '--key-load-delay',
+      '500',
+      '--loading-process-events-interval-bytes',
+      '1024',
+    ];
     const loading = await redis({ port, args: slow });
     const progress: LoadingProgress[] = [];
     const url = loading.url;
@@ -164,7 +183,16 @@ describe('checkRedis', { concurrency: true }, () => {
   });
 
   it('reaches a cluster, and says why not', async () => {
-    const args = ['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1', '--appendonly', 'yes', '--requirepass', 'sesame'];
+    const args = [
+      '--cluster-enabled',
+      'yes',
+      '--cluster-announce-ip',
+      '127.0.0.1',
+      '--appendonly',
+      'yes',
+      '--requirepass',
+      'sesame',
+    ];
     const node = await redis({ args });
     const admin = open(`redis://:sesame@127.0.0.1:${node.port}`, { role: 'jobs' });
     await admin.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383');
@@ -173,8 +201,16 @@ describe('checkRedis', { concurrency: true }, () => {
     const { version, warnings } = await check(`redis+cluster://:sesame@127.0.0.1:${node.port}`);
     assert.match(version, /^\d/);
     assert.deepEqual(warnings, []);
-    await failure(check(`redis+cluster://:sesame-not@127.0.0.1:${node.port}`), 'SWARM_REDIS_AUTH', /WRONGPASS/);
-    await failure(check(`redis+cluster://127.0.0.1:${await freePort()}`), 'SWARM_REDIS_UNREACHABLE', /none of its nodes/);
+    await failure(
+      check(`redis+cluster://:sesame-not@127.0.0.1:${node.port}`),
+      'SWARM_REDIS_AUTH',
+      /WRONGPASS/,
+    );
+    await failure(
+      check(`redis+cluster://127.0.0.1:${await freePort()}`),
+      'SWARM_REDIS_UNREACHABLE',
+      /none of its nodes/,
+    );
   });
 
   it('reaches a primary through sentinels, and says why not', async () => {
@@ -186,14 +222,32 @@ describe('checkRedis', { concurrency: true }, () => {
     const sentinel = await redis({ configFile, args: ['--sentinel'] });
     const { warnings } = await check(`redis+sentinel://127.0.0.1:${sentinel.port}/jobs`);
     assert.deepEqual(warnings, []);
-    await failure(check(`redis+sentinel://127.0.0.1:${sentinel.port}/other`), 'SWARM_REDIS_UNREACHABLE', /sentinel/);
+    await failure(
+      check(`redis+sentinel://127.0.0.1:${sentinel.port}/other`),
+      'SWARM_REDIS_UNREACHABLE',
+      /sentinel/,
+    );
   });
 
   it('tells certificates and plain connections apart', async (t) => {
     const directory = mkdtempSync(join(tmpdir(), 'swarm-tls-'));
     cleanups.push(() => rmSync(directory, { recursive: true, force: true }));
     const [key, cert] = [join(directory, 'key.pem'), join(directory, 'cert.pem')];
-    const request = ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', key, '-out', cert, '-days', '2', '-subj', '/CN=localhost'];
+    const request = [
+      'req',
+      '-x509',
+      '-newkey',
+      'rsa:2048',
+      '-nodes',
+      '-keyout',
+      key,
+      '-out',
+      cert,
+      '-days',
+      '2',
+      '-subj',
+      '/CN=localhost',
+    ];
     try {
       execFileSync('openssl', request, { stdio: 'ignore' });
     } catch {
@@ -201,13 +255,28 @@ describe('checkRedis', { concurrency: true }, () => {
       return;
     }
     const tlsPort = await freePort();
-    const tls = ['--tls-port', String(tlsPort), '--tls-key-file', key, '--tls-cert-file', cert, '--tls-ca-cert-file', cert];
+    const tls = [
+      '--tls-port',
+      String(tlsPort),
+      '--tls-key-file',
+      key,
+      '--tls-cert-file',
+      cert,
+      '--tls-ca-cert-file',
+      cert,
+    ];
     const plain = await redis({ args: [...tls, '--tls-auth-clients', 'no'] });
     await failure(check(`rediss://localhost:${tlsPort}`), 'SWARM_REDIS_TLS', /--redis-tls-no-verify/);
     assert.match((await check(`rediss://localhost:${tlsPort}`, { tlsNoVerify: true })).version, /^\d/);
     // Redis takes the greeting for a long line and waits for its end.
-    await failure(check(`rediss://localhost:${plain.port}`), 'SWARM_REDIS_UNREACHABLE', /no answer in time.*if it speaks no TLS/);
-    const greeter = await listening(createServer((socket) => socket.on('error', () => {}).end('-ERR no TLS here\r\n')));
+    await failure(
+      check(`rediss://localhost:${plain.port}`),
+      'SWARM_REDIS_UNREACHABLE',
+      /no answer in time.*if it speaks no TLS/,
+    );
+    const greeter = await listening(
+      createServer((socket) => socket.on('error', () => {}).end('-ERR no TLS here\r\n')),
+    );
     await failure(check(`rediss://localhost:${greeter}`), 'SWARM_REDIS_TLS', /does not speak TLS/);
     await failure(check(`redis://localhost:${tlsPort}`), 'SWARM_REDIS_UNREACHABLE', /rediss:\/\//);
   });
@@ -269,8 +338,10 @@ describe('judgeServer', () => {
   };
 
   it('knows versions', () => {
-    for (const version of ['6.2.0', '6.10.1', '7.0.15', '10.0.0', null, 'unstable']) assert.deepEqual(codes({ version }), []);
-    for (const version of ['6.1.9', '5.0.14', '2.8']) assert.deepEqual(codes({ version }), ['SWARM_REDIS_TOO_OLD']);
+    for (const version of ['6.2.0', '6.10.1', '7.0.15', '10.0.0', null, 'unstable'])
+      assert.deepEqual(codes({ version }), []);
+    for (const version of ['6.1.9', '5.0.14', '2.8'])
+      assert.deepEqual(codes({ version }), ['SWARM_REDIS_TOO_OLD']);
     assert.deepEqual(codes({ version: '7.2.4', valkeyVersion: '8.0.1' }), []);
   });
 

@@ -36,7 +36,9 @@ export async function startRedis({ args = [], port, configFile }: TestRedisOptio
   const first = configFile === undefined ? [] : [configFile];
   const persistence = args.includes('--sentinel') ? [] : ['--save', '', '--appendonly', 'no'];
   const where = ['--port', String(own), '--bind', '127.0.0.1', '--dir', directory];
-  const server = spawn('redis-server', [...first, ...where, ...persistence, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const server = spawn('redis-server', [...first, ...where, ...persistence, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   running.add(server);
   let output = '';
   server.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
@@ -88,7 +90,11 @@ function accepts(port: number): Promise<boolean> {
 }
 
 /** Polls a condition; fails with its name after the deadline. */
-export async function until(condition: () => boolean | Promise<boolean>, what: string, timeoutMs = 5_000): Promise<void> {
+export async function until(
+  condition: () => boolean | Promise<boolean>,
+  what: string,
+  timeoutMs = 5_000,
+): Promise<void> {
   const deadlineMs = performance.now() + timeoutMs;
   while (!(await condition())) {
     if (performance.now() >= deadlineMs) throw new Error(`not within ${timeoutMs} ms: ${what}`);

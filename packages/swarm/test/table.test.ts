@@ -7,7 +7,17 @@ import { cellWidth, cutText, flowText, safeText } from '../dist/commands/termina
 
 const anyText = fc.oneof(
   fc.string({ unit: 'binary', maxLength: 40 }),
-  fc.constantFrom('\u001b[2J', 'a\nb', '\u202egnp.exe', '日本語のジョブ', '👩‍👩‍👧', 'é', '\ud800', '\u009b31m', 'x'.repeat(200)),
+  fc.constantFrom(
+    '\u001b[2J',
+    'a\nb',
+    '\u202egnp.exe',
+    '日本語のジョブ',
+    '👩‍👩‍👧',
+    'é',
+    '\ud800',
+    '\u009b31m',
+    'x'.repeat(200),
+  ),
 );
 const column: fc.Arbitrary<Column> = fc.record(
   {
@@ -48,8 +58,14 @@ describe('formatTable', () => {
   const rows = [['welcome-mail', '0', '12ms']];
 
   it('gives up gaps, then titles, then cut cells, then columns', () => {
-    assert.deepEqual(formatTable(columns, rows, 80), ['NAME          RESTARTS   LAG', 'welcome-mail         0  12ms']);
-    assert.deepEqual(formatTable(columns, rows, 26), ['NAME         RESTARTS  LAG', 'welcome-mail        0 12ms']);
+    assert.deepEqual(formatTable(columns, rows, 80), [
+      'NAME          RESTARTS   LAG',
+      'welcome-mail         0  12ms',
+    ]);
+    assert.deepEqual(formatTable(columns, rows, 26), [
+      'NAME         RESTARTS  LAG',
+      'welcome-mail        0 12ms',
+    ]);
     assert.deepEqual(formatTable(columns, rows, 21), ['NAME         RST  LAG', 'welcome-mail   0 12ms']);
     assert.deepEqual(formatTable(columns, rows, 17), ['NAME     RST  LAG', 'welcome…   0 12ms']);
     assert.deepEqual(formatTable(columns, rows, 14), ['NAME       RST', 'welcome-m…   0']);

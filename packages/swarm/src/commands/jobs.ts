@@ -18,7 +18,10 @@ const COLUMNS: readonly Column[] = [
 ];
 
 /** Returns the exit code. Throws a `SwarmError` when the registry cannot be read. */
-export async function jobs(options: RegistryCommandOptions, screen: Screen = terminalScreen()): Promise<number> {
+export async function jobs(
+  options: RegistryCommandOptions,
+  screen: Screen = terminalScreen(),
+): Promise<number> {
   const reading = await readRegistry(options);
   for (const warning of reading.snapshot.warnings) screen.note(`swarm: ${safeText(warning)}`);
   if (options.json) await screen.print(jsonText(jobsOf(reading.snapshot)));

@@ -12,7 +12,10 @@ export type RedisCommandOptions = RegistryCommandOptions & { action: 'url' | 'cl
 const CLIENTS = ['redis-cli', 'valkey-cli'];
 
 /** Returns the exit code: of the client, for `cli`. Throws a `SwarmError` when no such Redis runs. */
-export async function redisCommand(options: RedisCommandOptions, screen: Screen = terminalScreen()): Promise<number> {
+export async function redisCommand(
+  options: RedisCommandOptions,
+  screen: Screen = terminalScreen(),
+): Promise<number> {
   if (options.action === 'stop') return stop(options, screen);
   const url = await redisUrlOf(options);
   if (options.action === 'cli') return openClient(url, options.redisTlsNoVerify);
@@ -30,7 +33,10 @@ async function stop({ redis, json }: RedisCommandOptions, screen: Screen): Promi
   const stopped = await stopEmbedded(stateDirectory());
   if (json) await screen.print(jsonText(stopped ?? { pid: null, otherClients: 0 }));
   else if (stopped === null) await screen.print(`No embedded Redis runs (looked in ${stateDirectory()})`);
-  else await screen.print(`Stopped the embedded Redis (pid ${stopped.pid}, ${stopped.otherClients} connections); its data stays`);
+  else
+    await screen.print(
+      `Stopped the embedded Redis (pid ${stopped.pid}, ${stopped.otherClients} connections); its data stays`,
+    );
   return 0;
 }
 
@@ -54,12 +60,16 @@ async function openClient(url: string, tlsNoVerify: boolean): Promise<number> {
 }
 
 /** Arguments for `redis-cli`. The password goes into its environment: a command line is public. */
-export function clientCommand(url: string, tlsNoVerify: boolean): { args: string[]; env: Record<string, string> } {
+export function clientCommand(
+  url: string,
+  tlsNoVerify: boolean,
+): { args: string[]; env: Record<string, string> } {
   const target = parseRedisUrl(url, '--redis');
   const args: string[] = [];
   if (target.kind === 'unix') args.push('-s', target.path);
   else {
-    const node = target.kind === 'single' ? target : target.kind === 'cluster' ? target.nodes[0] : target.sentinels[0];
+    const node =
+      target.kind === 'single' ? target : target.kind === 'cluster' ? target.nodes[0] : target.sentinels[0];
     if (node) args.push('-h', node.host, '-p', String(node.port));
     if (target.tls) args.push('--tls', ...(tlsNoVerify ? ['--insecure'] : []));
   }
@@ -73,7 +83,11 @@ export function clientCommand(url: string, tlsNoVerify: boolean): { args: string
   return { args, env: password === null ? {} : { REDISCLI_AUTH: password } };
 }
 
-function runInTerminal(name: string, args: string[], env: Record<string, string>): Promise<number | 'missing'> {
+function runInTerminal(
+  name: string,
+  args: string[],
+  env: Record<string, string>,
+): Promise<number | 'missing'> {
   return new Promise((resolve, reject) => {
     const client = spawn(name, args, { stdio: 'inherit', env: { ...process.env, ...env } });
     client.once('error', (error: NodeJS.ErrnoException) => {

@@ -22,10 +22,17 @@ interface Layout {
 }
 
 /** Cells may hold anything; they are made safe for a terminal. `width` is at least 1. */
-export function formatTable(columns: readonly Column[], rows: readonly (readonly string[])[], width: number): string[] {
-  let layout: Layout = { columns, cells: rows.map((row) => columns.map((_, index) => safeText(row[index] ?? ''))) };
+export function formatTable(
+  columns: readonly Column[],
+  rows: readonly (readonly string[])[],
+  width: number,
+): string[] {
+  let layout: Layout = {
+    columns,
+    cells: rows.map((row) => columns.map((_, index) => safeText(row[index] ?? ''))),
+  };
   for (;;) {
-    const fitted = fit(layout, width);
+    const fitted = fitInto(layout, width);
     if (fitted) return render(layout, fitted, width);
     const droppable = droppableIn(layout.columns);
     if (droppable === -1) return render(layout, squeeze(layout, width), width);
@@ -40,10 +47,14 @@ interface Fitted {
 }
 
 /** null: too wide, whatever is cut. */
-function fit(layout: Layout, width: number): Fitted | null {
+function fitInto(layout: Layout, width: number): Fitted | null {
   const long = layout.columns.map(({ title }) => title);
   const short = layout.columns.map(({ title, shortTitle }) => shortTitle ?? title);
-  for (const [titles, gap] of [[long, 2], [long, 1], [short, 1]] as const) {
+  for (const [titles, gap] of [
+    [long, 2],
+    [long, 1],
+    [short, 1],
+  ] as const) {
     const widths = naturalWidths(layout, titles);
     if (total(widths, gap) <= width) return { titles, widths, gap };
   }
@@ -67,7 +78,9 @@ function squeeze(layout: Layout, width: number): Fitted {
 }
 
 function naturalWidths({ cells }: Layout, titles: readonly string[]): number[] {
-  return titles.map((title, index) => Math.max(cellWidth(title), ...cells.map((row) => cellWidth(row[index] ?? ''))));
+  return titles.map((title, index) =>
+    Math.max(cellWidth(title), ...cells.map((row) => cellWidth(row[index] ?? ''))),
+  );
 }
 
 function total(widths: readonly number[], gap: number): number {

@@ -25,6 +25,7 @@ import {
   type Slot,
   type SupervisorState,
 } from '../supervisor/state.js';
+import { bootError } from './boot-error.js';
 import { Debts } from './debts.js';
 import { Narrator, where } from './narrator.js';
 import { childRecord, emptySeatRecord, masterState, onRedisClock } from './records.js';
@@ -212,7 +213,6 @@ export class MasterShell {
         return;
       }
       case 'uncaught':
-        this.#appError = message.stack || message.message;
         return this.#narrator.uncaught(child, message);
       case 'draining':
         return this.#narrator.draining(child, message);
@@ -247,12 +247,7 @@ export class MasterShell {
     if (!child) return;
     const rssBytes = this.#samples.get(child.pid)?.rssBytes ?? null;
     this.#narrator.exited(child, { killedFor, leavesFor, restartInMs, rssBytes });
-    if (killedFor !== 'boot-timeout') return;
-    const { app, bootTimeoutMs } = this.#parts.config;
-    const why = child.workers.length > 0 ? 'its Workers have no connection' : 'it has started no BullMQ Worker';
-    this.#appError =
-      `${app} was not ready within ${bootTimeoutMs} ms (--boot-timeout): ${why}. A program is ready when its first ` +
-      'BullMQ Worker runs on a live connection, an app of defineApp() when its boot() is done.';
+    if (child.readyAtMs === null) this.#appError = bootError(child, killedFor, this.#parts.config);
   }
 
   #settle(owner: string): void {

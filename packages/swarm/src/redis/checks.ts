@@ -139,7 +139,10 @@ function errorsOf(facts: ServerFacts, { url, asCluster }: JudgeContext): SwarmEr
   }
   if (facts.role === 'slave') {
     errors.push(
-      redisError('SWARM_REDIS_REPLICA', `Redis at ${url} is a read-only replica; name its primary with --redis URL`),
+      redisError(
+        'SWARM_REDIS_REPLICA',
+        `Redis at ${url} is a read-only replica; name its primary with --redis URL`,
+      ),
     );
   }
   return errors;

@@ -73,7 +73,9 @@ function commonOptions(target: RedisTarget, options: ConnectOptions) {
   return {
     ...(target.username === null ? {} : { username: target.username }),
     ...(target.password === null ? {} : { password: target.password }),
-    ...('tls' in target && target.tls ? { tls: options.tlsNoVerify ? { rejectUnauthorized: false } : {} } : {}),
+    ...('tls' in target && target.tls
+      ? { tls: options.tlsNoVerify ? { rejectUnauthorized: false } : {} }
+      : {}),
     // Redis refuses a name with spaces or line breaks.
     connectionName: options.name.replace(/[^!-~]/g, '-'),
     connectTimeout: CONNECT_TIMEOUT_MS,
@@ -126,6 +128,8 @@ function clusterOptions(target: Extract<RedisTarget, { kind: 'cluster' }>, optio
     retryDelayOnFailover: waits ? 1_000 : 200,
     retryDelayOnClusterDown: waits ? 1_000 : 200,
     // Certificates of hosted clusters name hosts, so these must not be resolved to addresses first.
-    ...(target.tls ? { dnsLookup: (address: string, done: (error: null, address: string) => void) => done(null, address) } : {}),
+    ...(target.tls
+      ? { dnsLookup: (address: string, done: (error: null, address: string) => void) => done(null, address) }
+      : {}),
   } satisfies ClusterOptions;
 }

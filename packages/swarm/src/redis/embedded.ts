@@ -13,8 +13,8 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { redisError, SwarmError } from '../errors.js';
-import { type EmbeddedLog, launch, SERVER_NAMES, startFailed } from './launch.js';
 import { isAlive } from '../process/proc.js';
+import { type EmbeddedLog, launch, SERVER_NAMES, startFailed } from './launch.js';
 import { acquireLock, codeOf } from './lock.js';
 import { Probe } from './probe.js';
 import {
@@ -73,7 +73,10 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedS
       const settings = await launch(paths, found.settings, options.log);
       const probe = await Probe.open(settings, paths.config);
       if (!probe.ok) throw startFailed(paths, `it does not answer (${probe.reason})`);
-      options.log('info', `started an embedded ${probe.server} on 127.0.0.1:${settings.port}, data in ${paths.data}`);
+      options.log(
+        'info',
+        `started an embedded ${probe.server} on 127.0.0.1:${settings.port}, data in ${paths.data}`,
+      );
       return handle(paths, settings, probe, false);
     });
   } catch (error) {
@@ -149,7 +152,10 @@ async function findRunning(paths: StatePaths, { log }: EmbeddedOptions): Promise
   await previousGone(paths, settings.port);
   if (probe.reason !== 'ECONNREFUSED') {
     const port = await freePort();
-    log('warn', `port ${settings.port} of the embedded Redis is in use by something else; it moves to ${port}`);
+    log(
+      'warn',
+      `port ${settings.port} of the embedded Redis is in use by something else; it moves to ${port}`,
+    );
     return { settings: { ...settings, port } };
   }
   return { settings };
@@ -185,7 +191,10 @@ function isServer(pid: number, port: number | null): boolean {
   if (!isAlive(pid)) return false;
   try {
     const title = readFileSync(`/proc/${pid}/cmdline`, 'utf8');
-    return SERVER_NAMES.some((name) => title.includes(name)) && (port === null || title.includes(`:${port}`) || !/:\d/.test(title));
+    return (
+      SERVER_NAMES.some((name) => title.includes(name)) &&
+      (port === null || title.includes(`:${port}`) || !/:\d/.test(title))
+    );
   } catch (error) {
     return codeOf(error) === 'ENOENT' ? process.platform !== 'linux' : true;
   }

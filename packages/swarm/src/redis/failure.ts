@@ -50,7 +50,11 @@ export function explainFailure(cause: unknown, url: string): Failure {
     return fail('SWARM_REDIS_DB', `Redis at ${url} has no such database (${message}); use /0`, true);
   }
   if (NOT_REDIS.test(message)) {
-    return fail('SWARM_REDIS_UNREACHABLE', `what answers at ${url} is not Redis (${message.replace(' Please report this.', '')}); check host and port`, true);
+    return fail(
+      'SWARM_REDIS_UNREACHABLE',
+      `what answers at ${url} is not Redis (${message.replace(' Please report this.', '')}); check host and port`,
+      true,
+    );
   }
   if (/max number of clients/i.test(message)) {
     return fail(
@@ -79,7 +83,8 @@ function describe(code: string, message: string, url: string): string {
   if (code === 'ENOTFOUND') return 'its host name is not known (ENOTFOUND)';
   if (code === 'ETIMEDOUT' || /timed out|timeout/i.test(message)) return `no answer in time (${message})`;
   // A cluster connection keeps from us why.
-  if (/\+cluster:/.test(url) && /Connection is closed|closed before/.test(message)) return 'none of its nodes can be reached';
+  if (/\+cluster:/.test(url) && /Connection is closed|closed before/.test(message))
+    return 'none of its nodes can be reached';
   return code && !message.includes(code) ? `${message} (${code})` : message;
 }
 

@@ -90,7 +90,9 @@ async function spawnServer(binary: string, paths: StatePaths, settings: Settings
 function lastLines(path: string): string {
   try {
     const lines = readFileSync(path, 'utf8').trimEnd().split('\n');
-    const telling = lines.filter((line) => /#|\*\*\*|error|fail|denied|can't/i.test(line) && !/oO0OoO|WARNING/.test(line));
+    const telling = lines.filter(
+      (line) => /#|\*\*\*|error|fail|denied|can't/i.test(line) && !/oO0OoO|WARNING/.test(line),
+    );
     return telling.slice(-3).join('; ').slice(-600);
   } catch {
     return '';

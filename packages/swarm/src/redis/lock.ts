@@ -95,8 +95,10 @@ function isStale(path: string): boolean {
 function readHolder(path: string): Holder | null {
   try {
     const holder: unknown = JSON.parse(readFileSync(path, 'utf8'));
-    if (typeof holder !== 'object' || holder === null || !('pid' in holder) || !('nonce' in holder)) return null;
-    const startTicks = 'startTicks' in holder && typeof holder.startTicks === 'number' ? holder.startTicks : null;
+    if (typeof holder !== 'object' || holder === null || !('pid' in holder) || !('nonce' in holder))
+      return null;
+    const startTicks =
+      'startTicks' in holder && typeof holder.startTicks === 'number' ? holder.startTicks : null;
     if (typeof holder.pid !== 'number' || typeof holder.nonce !== 'string') return null;
     return { pid: holder.pid, startTicks, nonce: holder.nonce };
   } catch {

@@ -57,7 +57,9 @@ export class Probe {
       }
       await client.client('SETNAME', `swarm-embedded-${process.pid}`);
       const valkey = info.get('valkey_version');
-      const server = valkey ? `valkey-server ${valkey}` : `redis-server ${info.get('redis_version') ?? 'unknown'}`;
+      const server = valkey
+        ? `valkey-server ${valkey}`
+        : `redis-server ${info.get('redis_version') ?? 'unknown'}`;
       return new Probe(client, server, pid);
     } catch (error) {
       client.disconnect();

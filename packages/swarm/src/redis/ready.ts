@@ -5,8 +5,9 @@
  * short grace, since at boot it may start together with us; one that says no (password, certificate,
  * not a Redis) gets none.
  */
-import { explainFailure, type Failure } from './failure.js';
+
 import { lastErrorOf, type RedisClient } from './connect.js';
+import { explainFailure, type Failure } from './failure.js';
 
 export interface ReadyOptions {
   /** For all of it, loading aside; default 5 s. */
@@ -84,7 +85,10 @@ async function loadingProgress(client: RedisClient): Promise<LoadingProgress | n
   try {
     const info = parseInfo(await client.info('persistence'));
     if (info.get('loading') !== '1') return null;
-    return { percent: numberIn(info, 'loading_loaded_perc'), etaSeconds: numberIn(info, 'loading_eta_seconds') };
+    return {
+      percent: numberIn(info, 'loading_loaded_perc'),
+      etaSeconds: numberIn(info, 'loading_eta_seconds'),
+    };
   } catch {
     return null;
   }

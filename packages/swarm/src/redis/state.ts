@@ -8,10 +8,10 @@
  *   <state>/redis/       0700, its data
  */
 import { randomBytes, randomInt } from 'node:crypto';
-import { chmodSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { redisError, type SwarmError } from '../errors.js';
 import { codeOf } from './lock.js';
 
@@ -54,8 +54,20 @@ export function urlOf({ port, password }: Settings): string {
 /** Makes the directories, for this user alone. */
 export function prepareState(paths: StatePaths): void {
   for (const directory of [paths.directory, paths.data]) {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    makeDirectory(directory);
     chmodSync(directory, 0o700);
+  }
+}
+
+/** Not mkdir's own `recursive`: below a parent that answers ENOENT to everything (/proc), Node 20 tries for ever. */
+function makeDirectory(path: string): void {
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    if (codeOf(error) === 'EEXIST') return;
+    if (codeOf(error) !== 'ENOENT' || existsSync(dirname(path))) throw error;
+    makeDirectory(dirname(path));
+    mkdirSync(path, { mode: 0o700 });
   }
 }
 
@@ -107,7 +119,7 @@ function configText(paths: StatePaths, settings: Settings): string {
 
 /** Redis's own quoting; its parser takes one line. */
 function quote(path: string): string {
-  const escaped = path.replace(/[\\"]/g, '\\$&').replace(/[\0-\x1f\x7f]/g, (char) => {
+  const escaped = path.replace(/[\\"]/g, '\\$&').replace(/\p{Cc}/gu, (char) => {
     return `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`;
   });
   return `"${escaped}"`;

@@ -90,10 +90,11 @@ function split(text: string): Parts | null {
  * Throws `SWARM_BAD_REDIS_URL` (exit 64), whose message has no secret in it.
  */
 export function parseRedisUrl(text: string, where: string): RedisTarget {
-  const fail = (problem: string) =>
+  const fail: Fail = (problem, cause) =>
     usageError(
       'SWARM_BAD_REDIS_URL',
       `${where} takes ${REDIS_URL_FORMS}; got ${JSON.stringify(redactUrl(text))}: ${problem}`,
+      cause,
     );
   const parts = split(text);
   if (!parts) throw fail('it is none of these forms');
@@ -102,7 +103,8 @@ export function parseRedisUrl(text: string, where: string): RedisTarget {
   const base = { username, password, shown };
   const scheme = /^(rediss?)(?:\+(sentinel|cluster))?$/.exec(parts.scheme);
   if (parts.scheme === 'unix' || parts.scheme === 'redis+unix') {
-    if (parts.hosts !== '' || parts.path.length < 2) throw fail('a socket needs an absolute path after unix://');
+    if (parts.hosts !== '' || parts.path.length < 2)
+      throw fail('a socket needs an absolute path after unix://');
     return { kind: 'unix', ...base, path: decode(parts.path, fail), db: readDb(parts.query.get('db'), fail) };
   }
   if (!scheme) throw fail(`the scheme ${JSON.stringify(`${parts.scheme}://`)} is not known`);
@@ -126,7 +128,7 @@ export function parseRedisUrl(text: string, where: string): RedisTarget {
   };
 }
 
-type Fail = (problem: string) => Error;
+type Fail = (problem: string, cause?: unknown) => Error;
 
 function readSentinel(
   parts: Parts,
@@ -163,8 +165,8 @@ function readUserinfo(
 function decode(text: string, fail: Fail): string {
   try {
     return decodeURIComponent(text.replace(/%(?![0-9a-f]{2})/gi, '%25'));
-  } catch {
-    throw fail('it has percent-escapes that are not UTF-8');
+  } catch (error) {
+    throw fail('it has percent-escapes that are not UTF-8', error);
   }
 }
 

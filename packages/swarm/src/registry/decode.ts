@@ -3,12 +3,27 @@
  * gives null or a default and never throws. Only what a record makes no sense without is required.
  */
 import type { ActiveJob, Holding, WorkerInfo } from '../protocol.js';
-import type { ChildRecord, ChildState, LastDeath, MasterInfo, MasterRecord, MasterState, Owed } from './schema.js';
+import type {
+  ChildRecord,
+  ChildState,
+  LastDeath,
+  MasterInfo,
+  MasterRecord,
+  MasterState,
+  Owed,
+} from './schema.js';
 import { STALE_AFTER_MS } from './writer.js';
 
 type Fields = Readonly<Record<string, unknown>>;
 
-const CHILD_STATES: readonly string[] = ['starting', 'up', 'quiet', 'stopping', 'backoff', 'failed'] satisfies ChildState[];
+const CHILD_STATES: readonly string[] = [
+  'starting',
+  'up',
+  'quiet',
+  'stopping',
+  'backoff',
+  'failed',
+] satisfies ChildState[];
 const MASTER_STATES: readonly string[] = ['starting', 'up', 'quiet', 'stopping'] satisfies MasterState[];
 const CHILD_FIELD = 'child:';
 
@@ -20,7 +35,11 @@ export interface DecodedMaster {
 }
 
 /** `hash` as HGETALL gives it, `nowMs` by Redis's clock. */
-export function decodeMaster(identity: string, hash: Readonly<Record<string, string>>, nowMs: number): DecodedMaster {
+export function decodeMaster(
+  identity: string,
+  hash: Readonly<Record<string, string>>,
+  nowMs: number,
+): DecodedMaster {
   const warnings: string[] = [];
   const info = decodeInfo(identity, parse(hash['info']));
   const beatAtMs = numberOf(Number(hash['beatAtMs'] ?? Number.NaN));
@@ -117,7 +136,12 @@ export function decodeChild(fields: Fields | null): ChildRecord | null {
 function decodeJob(value: unknown): ActiveJob | null {
   const job = fieldsOf(value);
   if (!job || typeof job['queue'] !== 'string' || typeof job['id'] !== 'string') return null;
-  return { queue: job['queue'], id: job['id'], name: string(job['name']), startedAtMs: count(job['startedAtMs']) };
+  return {
+    queue: job['queue'],
+    id: job['id'],
+    name: string(job['name']),
+    startedAtMs: count(job['startedAtMs']),
+  };
 }
 
 function decodeWorker(value: unknown): WorkerInfo | null {
@@ -172,7 +196,9 @@ function parseJson(text: string | undefined): unknown {
 }
 
 function fieldsOf(value: unknown): Record<string, unknown> | null {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : null;
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+    ? (value as Record<string, unknown>)
+    : null;
 }
 
 function list<T>(value: unknown, decode: (item: unknown) => T | null): T[] {

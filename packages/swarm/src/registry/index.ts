@@ -3,7 +3,14 @@
  */
 import type { RedisClient } from '../redis/connect.js';
 import { checkNamespace, DEFAULT_NAMESPACE } from './keys.js';
-import { type ChildOnHost, childrenOf, jobsOf, type RegistryClient, type RegistrySnapshot, readSnapshot } from './reader.js';
+import {
+  type ChildOnHost,
+  childrenOf,
+  jobsOf,
+  type RegistryClient,
+  type RegistrySnapshot,
+  readSnapshot,
+} from './reader.js';
 import type { MasterRecord, RunningJob } from './schema.js';
 
 export type { ActiveJob, WorkerInfo } from '../protocol.js';
@@ -91,7 +98,8 @@ export class Registry {
 
   #connect(): Promise<Connection> {
     const { redis, tlsNoVerify = false } = this.#options;
-    this.#connection ??= typeof redis === 'object' ? Promise.resolve(borrowed(redis)) : open(redis, tlsNoVerify);
+    this.#connection ??=
+      typeof redis === 'object' ? Promise.resolve(borrowed(redis)) : open(redis, tlsNoVerify);
     this.#connection.catch(() => {
       this.#connection = null;
     });
@@ -112,19 +120,21 @@ function borrowed(client: RegistryClient): Connection {
 
 /** ioredis is loaded here, not at import: with a client of yours, or for the types alone, it is not needed. */
 async function open(redis: string | undefined, tlsNoVerify: boolean): Promise<Connection> {
-  const [{ connect }, { whenReady }, { parseRedisUrl }, { explainFailure }, { SwarmError }] = await Promise.all([
-    import('../redis/connect.js'),
-    import('../redis/ready.js'),
-    import('../redis/url.js'),
-    import('../redis/failure.js'),
-    import('../errors.js'),
-  ]);
+  const [{ connect }, { whenReady }, { parseRedisUrl }, { explainFailure }, { SwarmError }] =
+    await Promise.all([
+      import('../redis/connect.js'),
+      import('../redis/ready.js'),
+      import('../redis/url.js'),
+      import('../redis/failure.js'),
+      import('../errors.js'),
+    ]);
   const target = parseRedisUrl(redis ?? (await defaultUrl()), 'redis');
   const client: RedisClient = connect(target, { name: 'swarm-registry', role: 'registry', tlsNoVerify });
   return {
     client,
     ready: () => whenReady(client, target.shown),
-    explain: async (error) => (error instanceof SwarmError ? error : explainFailure(error, target.shown).error),
+    explain: async (error) =>
+      error instanceof SwarmError ? error : explainFailure(error, target.shown).error,
     close: () => client.disconnect(),
   };
 }

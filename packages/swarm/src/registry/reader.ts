@@ -76,12 +76,16 @@ export interface ChildOnHost extends ChildRecord {
 export function childrenOf({ masters }: RegistrySnapshot): ChildOnHost[] {
   return masters
     .filter((master) => !master.stale)
-    .flatMap(({ children, host, identity, tag }) => children.map((child) => ({ ...child, host, master: identity, tag })));
+    .flatMap(({ children, host, identity, tag }) =>
+      children.map((child) => ({ ...child, host, master: identity, tag })),
+    );
 }
 
 /** Jobs that run now, the longest running first. */
 export function jobsOf(snapshot: RegistrySnapshot): RunningJob[] {
   return childrenOf(snapshot)
-    .flatMap(({ jobs, identity, slot, pid, host }) => jobs.map((job) => ({ ...job, identity, slot, pid, host })))
+    .flatMap(({ jobs, identity, slot, pid, host }) =>
+      jobs.map((job) => ({ ...job, identity, slot, pid, host })),
+    )
     .sort((a, b) => a.startedAtMs - b.startedAtMs);
 }

@@ -6,7 +6,7 @@
  * Nothing a record holds makes a beat fail: what has no JSON form is left out.
  */
 import type { RedisClient } from '../redis/connect.js';
-import { registryKeys, type RegistryKeys } from './keys.js';
+import { type RegistryKeys, registryKeys } from './keys.js';
 import type { ChildRecord, MasterInfo, MasterState, Owed } from './schema.js';
 
 /** All that a master says of itself. */
@@ -117,7 +117,10 @@ function fieldsOf(report: MasterReport, rttUs: number | null): string[] {
 
 function trimmed(child: ChildRecord): ChildRecord {
   if (!Array.isArray(child.jobs)) return child;
-  return { ...child, jobs: child.jobs.map((job) => ({ ...job, name: String(job.name).slice(0, MAX_JOB_NAME_LENGTH) })) };
+  return {
+    ...child,
+    jobs: child.jobs.map((job) => ({ ...job, name: String(job.name).slice(0, MAX_JOB_NAME_LENGTH) })),
+  };
 }
 
 function wholeNumber(value: number): string {

@@ -1,0 +1,24 @@
+/** Why a child never became ready, in words for the person whose app it is. Pure. */
+import type { Config } from '../config.js';
+import type { ChildHandle } from '../process/child-handle.js';
+import type { KillReason } from '../supervisor/state.js';
+
+type Evidence = Pick<ChildHandle, 'uncaught' | 'workers' | 'exit'>;
+
+/** The app's own words, where there are any. */
+export function bootError(
+  { uncaught, workers, exit }: Evidence,
+  killedFor: KillReason | null,
+  { app, bootTimeoutMs }: Pick<Config, 'app' | 'bootTimeoutMs'>,
+): string {
+  if (uncaught) return uncaught.stack || uncaught.message;
+  if (killedFor === 'boot-timeout') {
+    const why = workers.length > 0 ? 'its Workers have no connection' : 'it has started no BullMQ Worker';
+    return (
+      `${app} was not ready within ${bootTimeoutMs} ms (--boot-timeout): ${why}. A program is ready when its first ` +
+      'BullMQ Worker runs on a live connection, an app of defineApp() when its boot() is done.'
+    );
+  }
+  const how = exit?.signal ? `was ended by ${exit.signal}` : `ended itself with exit code ${exit?.code ?? 'unknown'}`;
+  return `its process ${how} before it was ready, without an error; its output above may say more`;
+}

@@ -1,0 +1,94 @@
+/** Faults 19, 21 and 37, with a short budget: jobs that are longer than it, a child that blocks its loop, storms of signals. */
+import assert from 'node:assert/strict';
+import { setTimeout as delay } from 'node:timers/promises';
+import { after, before, describe, it } from 'node:test';
+import { isAlive } from '../support/processes.js';
+import { startRedis, type TestRedis } from '../support/redis.js';
+import type { Swarm } from '../support/swarm.js';
+import { Trial } from '../support/trial.js';
+
+describe('a stop', { concurrency: true }, () => {
+  let redis: TestRedis;
+  before(async () => {
+    redis = await startRedis();
+  });
+  after(() => redis.close());
+
+  it('hands back jobs that are longer than its budget, uncharged', async (t) => {
+    const trial = new Trial(t, redis);
+    const env = { APP_CONCURRENCY: '2' };
+    const swarm = trial.start(2, { args: ['--timeout', '1s'], env });
+    await swarm.ready(2);
+    const ids = await trial.addMany(4, { first: { ms: 600_000 } });
+    for (const id of ids) await trial.runs(id);
+    const short = await trial.add({ ms: 10 });
+
+    const askedAtMs = Date.now();
+    assert.equal(await swarm.stop(), 0);
+    const tookMs = Date.now() - askedAtMs;
+    t.diagnostic(`stopped after ${tookMs} ms`);
+    assert.ok(tookMs > 900 && tookMs < 8_000, `stopped after ${tookMs} ms`);
+    assert.deepEqual(swarm.all('kill'), []);
+    for (const id of ids) assert.equal(await trial.queue.getJobState(id), 'waiting');
+
+    const next = trial.start(2, { env });
+    await next.ready(2);
+    await trial.nothingLost(new Map([[next, 2]]));
+    for (const id of ids) assert.deepEqual(await trial.counters(id), { attempts: 1, starts: 2, stalled: 0 });
+    assert.deepEqual(await trial.counters(short), { attempts: 1, starts: 1, stalled: 0 });
+  });
+
+  it('kills a child that blocks its loop, within the budget; the next master releases its job', async (t) => {
+    const trial = new Trial(t, redis);
+    const swarm = trial.start(2, { args: ['--timeout', '1s'] });
+    await swarm.ready(2);
+    const id = await trial.add({ first: { spin: true, grandchildren: true } });
+    const { pid } = await trial.runs(id);
+
+    const askedAtMs = Date.now();
+    assert.equal(await swarm.stop(), 1);
+    const tookMs = Date.now() - askedAtMs;
+    t.diagnostic(`killed and stopped after ${tookMs} ms`);
+    assert.ok(tookMs < 8_000, `stopped after ${tookMs} ms`);
+    assert.equal((await swarm.line('exited', { pid }))['cause'], 'stop-timeout');
+    assert.equal(swarm.all('kill').length, 1);
+    assert.deepEqual(swarm.processes, []);
+    assert.equal(await trial.queue.getJobState(id), 'active');
+
+    const next = trial.start(1);
+    await next.ready(1);
+    await trial.runs(id, 2);
+    await trial.nothingLost(new Map([[next, 1]]));
+    assert.deepEqual(await trial.counters(id), { attempts: 1, starts: 2, stalled: 0 });
+  });
+
+  it('survives a storm of signals, before and during it', async (t) => {
+    const trial = new Trial(t, redis);
+    const swarm = trial.start(2, { args: ['--timeout', '20s'] });
+    const pids = await swarm.ready(2);
+    const ids = await trial.addMany(2, { ms: 3_000 });
+    for (const id of ids) await trial.runs(id);
+    const before = swarm.lines.length;
+    await storm(swarm, ['SIGTTIN', 'SIGUSR1', 'SIGCONT']);
+    await storm(swarm, ['SIGTSTP', 'SIGCONT']);
+    const lines = swarm.lines.length - before;
+    t.diagnostic(`${lines} log lines for 2,000 signals`);
+    assert.ok(pids.every(isAlive));
+    await trial.add({ ms: 10 });
+
+    await storm(swarm, ['SIGTERM', 'SIGINT']);
+    assert.equal(await swarm.exited(), 0);
+    assert.equal(swarm.all('stopping').length, 1);
+    for (const pid of pids) assert.equal(swarm.all('draining', { pid }).length, 1);
+    const next = trial.start(1);
+    await trial.nothingLost(new Map([[next, 1]]));
+  });
+});
+
+/** 1,000 signals within about half a second, of these kinds in turn. */
+async function storm(swarm: Swarm, signals: readonly NodeJS.Signals[]): Promise<void> {
+  for (let at = 0; at < 1_000; at += 1) {
+    swarm.kill(signals[at % signals.length] as NodeJS.Signals);
+    if (at % 20 === 0) await delay(10);
+  }
+}
