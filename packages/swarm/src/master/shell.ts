@@ -79,7 +79,11 @@ export class MasterShell {
     this.#narrator = new Narrator(log);
     this.#debts = new Debts(parts.orphans);
     const { drainTimeoutMs, bootTimeoutMs } = config;
-    this.#state = initialState(config.groups, { ...DEFAULT_POLICY, drainTimeoutMs, bootTimeoutMs }, performance.now());
+    this.#state = initialState(
+      config.groups,
+      { ...DEFAULT_POLICY, drainTimeoutMs, bootTimeoutMs },
+      performance.now(),
+    );
     this.#reporter = new Reporter({
       writer,
       log,
@@ -128,7 +132,10 @@ export class MasterShell {
     if (this.#deciding) return;
     this.#deciding = true;
     for (let next = this.#queue.shift(); next; next = this.#queue.shift()) {
-      const { state, effects } = decide(this.#state, next, { nowMs: performance.now(), random: Math.random() });
+      const { state, effects } = decide(this.#state, next, {
+        nowMs: performance.now(),
+        random: Math.random(),
+      });
       this.#state = state;
       for (const effect of effects) this.#carryOut(effect);
     }
@@ -235,7 +242,8 @@ export class MasterShell {
     if (held && !drained) this.#debts.add(identity, holdings);
     const slot = this.#slot(index);
     const death: LastDeath = { atMs: Date.now(), identity, pid, code, signal };
-    if (slot) this.#last.set(index, { record: childRecord(slot, child, this.#samples.get(pid), death), death });
+    if (slot)
+      this.#last.set(index, { record: childRecord(slot, child, this.#samples.get(pid), death), death });
     this.#enqueue({ type: 'childExited', slot: index, identity, drained, held });
     this.#children.delete(identity);
     this.#samples.delete(pid);
