@@ -22,6 +22,7 @@ export default defineApp({
       },
     },
     reports: work,
+    exports: work,
   },
   async boot() {
     if (process.env.APP_BOOT_FAILS) throw new TypeError('no database today');

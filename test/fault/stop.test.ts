@@ -6,7 +6,7 @@ import { startRedis, type TestRedis } from '../support/redis.js';
 import type { Swarm } from '../support/swarm.js';
 import { Trial } from '../support/trial.js';
 
-describe('a stop', { concurrency: true }, () => {
+describe('a stop', { concurrency: 3 }, () => {
   let redis: TestRedis;
   before(async () => {
     redis = await startRedis();
@@ -79,7 +79,7 @@ describe('a stop', { concurrency: true }, () => {
   });
 });
 
-describe('1,000 signals within a second', { concurrency: true }, () => {
+describe('1,000 signals within a second', { concurrency: 3 }, () => {
   let redis: TestRedis;
   before(async () => {
     redis = await startRedis();
@@ -106,7 +106,7 @@ describe('1,000 signals within a second', { concurrency: true }, () => {
     await trial.addMany(50, { ms: 50 });
     await storm(swarm, ['SIGHUP', 'SIGUSR2'], 1_000);
     await trial.addMany(50, { ms: 10 });
-    await swarm.line('rolled', { generation: 2 }, { timeoutMs: 30_000 });
+    await swarm.line('rolled', { generation: 2 });
     await trial.nothingLost(new Map([[swarm, 2]]));
     const generations = swarm.all('ready').map(({ generation }) => generation);
     assert.deepEqual(generations.sort(), [0, 0, 1, 1, 2, 2]);

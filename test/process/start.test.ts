@@ -34,12 +34,16 @@ describe('swarm without an app', () => {
   });
 
   it('takes COUNT, and --count before that', async (t) => {
-    const directory = await project(t, { 'worker.mjs': { app: 'esm.mjs' } });
-    const env = { COUNT: '1', NUM_WORKERS: '4' };
-    const fromCount = startSwarm(t, null, { redis, cwd: directory, env });
-    const fromFlag = startSwarm(t, null, { redis, cwd: directory, env, args: ['--count', '2'] });
-    assert.equal((await fromCount.line('starting')).count, 1);
-    assert.equal((await fromFlag.line('starting')).count, 2);
+    const cwd = await project(t, { 'worker.mjs': { app: 'esm.mjs' } });
+    const env = { COUNT: '3', NUM_WORKERS: '4', REDIS_URL: redis.url };
+    const counts = [[], ['--count', '2']].map(async (args) => {
+      const { stdout } = await swarmCommand(['config', '--json', ...args], { cwd, env });
+      return (JSON.parse(stdout) as { count: unknown }).count;
+    });
+    assert.deepEqual(await Promise.all(counts), [
+      { value: 3, origin: 'env COUNT' },
+      { value: 2, origin: 'flag' },
+    ]);
   });
 });
 

@@ -13,10 +13,14 @@ export function bootError(
 ): string {
   if (uncaught) return uncaught.stack || uncaught.message;
   if (killedFor === 'boot-timeout') {
-    const why = workers.length > 0 ? 'its Workers have no connection' : 'it has started no BullMQ Worker';
+    const seen = workers.length > 0;
+    const why = seen ? 'its Workers have no connection' : 'it has started no BullMQ Worker';
+    const cure = seen
+      ? ''
+      : " A bundled program hides its own: import { track } from 'bullmq-swarm', call track(worker).";
     return (
       `${app} was not ready within ${bootTimeoutMs} ms (--boot-timeout): ${why}. A program is ready when its first ` +
-      'BullMQ Worker runs on a live connection, an app of defineApp() when its boot() is done.'
+      `BullMQ Worker runs on a live connection, an app of defineApp() when its boot() is done.${cure}`
     );
   }
   const how = exit?.signal
