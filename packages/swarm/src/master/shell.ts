@@ -14,6 +14,7 @@ import { holdingsOf } from '../recovery/holdings.js';
 import type { Orphan } from '../recovery/predecessors.js';
 import { Reporter } from '../registry/reporter.js';
 import type { ChildRecord, LastDeath, MasterInfo } from '../registry/schema.js';
+import type { DeathStream } from '../registry/death-stream.js';
 import type { MasterReport, RegistryWriter } from '../registry/writer.js';
 import { decide } from '../supervisor/decide.js';
 import type { Effect, SupervisorEvent } from '../supervisor/events.js';
@@ -26,6 +27,7 @@ import {
   type SupervisorState,
 } from '../supervisor/state.js';
 import { bootError } from './boot-error.js';
+import { type Death, Deaths } from './deaths.js';
 import { Debts } from './debts.js';
 import { Narrator, where } from './narrator.js';
 import { childRecord, emptySeatRecord, masterState, onRedisClock } from './records.js';
@@ -46,6 +48,7 @@ export interface MasterParts {
   info: MasterInfo;
   log: Logger;
   writer: RegistryWriter;
+  deathStream: DeathStream;
   redisUrl: string;
   redisIsEmbedded: boolean;
   /** What predecessors' children left behind. */
@@ -58,12 +61,15 @@ export class MasterShell {
   readonly #narrator: Narrator;
   readonly #reporter: Reporter;
   readonly #debts: Debts;
+  readonly #deaths: Deaths;
   readonly #sampler = new Sampler();
   /** By identity. */
   readonly #children = new Map<string, ChildHandle>();
   readonly #samples = new Map<number, Sample>();
   /** By slot: who sat there before, and how it ended. */
   readonly #last = new Map<number, { record: ChildRecord; death: LastDeath }>();
+  /** By identity: those whose end is to be announced. */
+  readonly #judged = new Map<string, Death>();
   #state: SupervisorState;
   readonly #queue: SupervisorEvent[] = [];
   #deciding = false;
@@ -87,6 +93,12 @@ export class MasterShell {
       onLost: () => this.#enqueue({ type: 'redisLost' }),
       onBack: () => this.#enqueue({ type: 'redisBack' }),
     });
+    this.#deaths = new Deaths({
+      info: parts.info,
+      log,
+      stream: parts.deathStream,
+      clockOffsetMs: () => this.#reporter.clockOffsetMs,
+    });
   }
 
   /** The app's own words about why it does not boot. */
@@ -109,7 +121,8 @@ export class MasterShell {
     clearInterval(ticker);
     clearTimeout(this.#dueTimer);
     this.#sampler.close();
-    await this.#reporter.close(this.#debts.list.length > 0 ? 'write' : 'remove', LAST_WRITE_MS);
+    const lastReport = this.#debts.list.length > 0 ? 'write' : 'remove';
+    await Promise.all([this.#deaths.close(LAST_WRITE_MS), this.#reporter.close(lastReport, LAST_WRITE_MS)]);
     stopListening();
     return code;
   }
@@ -192,6 +205,7 @@ export class MasterShell {
       });
       const { identity, pid } = child;
       this.#children.set(identity, child);
+      this.#deaths.born(child);
       this.#narrator.spawned(child);
       this.#enqueue({ type: 'childSpawned', slot: index, seat, identity, pid, generation });
     } catch (error) {
@@ -209,6 +223,7 @@ export class MasterShell {
       case 'released': {
         const { releaseId, error } = message;
         this.#narrator.released(child, message);
+        this.#deaths.released(message);
         this.#enqueue({ type: 'releaseAnswered', releaseId, by: identity, error });
         return;
       }
@@ -222,6 +237,7 @@ export class MasterShell {
         return this.#narrator.relayed(child, message);
       case 'workerStarted':
         return this.#reporter.changed();
+      case 'addonLoaded':
       case 'beat':
         return;
     }
@@ -234,19 +250,25 @@ export class MasterShell {
     const held = holdings.length > 0;
     if (held && !drained) this.#debts.add(identity, holdings);
     const slot = this.#slot(index);
-    const death: LastDeath = { atMs: Date.now(), identity, pid, code, signal };
-    if (slot) this.#last.set(index, { record: childRecord(slot, child, this.#samples.get(pid), death), death });
+    const sample = this.#samples.get(pid);
+    const told = slot && childrenOf(slot).find((other) => other.identity === identity);
+    const { killedFor = null, leavesFor = null } = told ?? {};
+    const judged = this.#deaths.died(child, { killedFor, leavesFor }, { sample, owes: held && !drained });
+    this.#judged.set(identity, judged);
+    const death: LastDeath = { atMs: Date.now(), identity, pid, code, signal, cause: judged.cause };
+    if (slot) this.#last.set(index, { record: childRecord(slot, child, sample, death), death });
     this.#enqueue({ type: 'childExited', slot: index, identity, drained, held });
+    this.#judged.delete(identity);
     this.#children.delete(identity);
     this.#samples.delete(pid);
   }
 
   #announceExit(effect: Extract<Effect, { type: 'announceExit' }>): void {
-    const { identity, killedFor, leavesFor, restartInMs } = effect;
+    const { identity, killedFor, restartInMs } = effect;
     const child = this.#children.get(identity);
-    if (!child) return;
-    const rssBytes = this.#samples.get(child.pid)?.rssBytes ?? null;
-    this.#narrator.exited(child, { killedFor, leavesFor, restartInMs, rssBytes });
+    const death = this.#judged.get(identity);
+    if (!child || !death) return;
+    this.#narrator.exited(child, death, restartInMs);
     if (child.readyAtMs === null) this.#appError = bootError(child, killedFor, this.#parts.config);
   }
 
@@ -279,6 +301,7 @@ export class MasterShell {
     try {
       const pids = [...this.#children.values()].map(({ pid }) => pid);
       for (const [pid, sample] of await this.#sampler.sample(pids)) this.#samples.set(pid, sample);
+      this.#deaths.look(this.#children.values(), this.#samples);
     } finally {
       this.#sampling = false;
     }

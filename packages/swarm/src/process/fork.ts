@@ -16,6 +16,7 @@ import type { ChildOptions } from '../child-options.js';
 import type { Config, GroupConfig } from '../config.js';
 import { usageError } from '../errors.js';
 import { identityOf } from '../identity.js';
+import { raiseOomScore } from './oom-score.js';
 
 const PRELOAD = new URL('../child/preload.js', import.meta.url).href;
 
@@ -53,6 +54,7 @@ export async function forkChild(order: ForkOrder): Promise<Forked> {
       child.once('error', resolve);
     });
   }
+  raiseOomScore(pid);
   return { process: child, pid, identity: identityOf(host, pid, nonce) };
 }
 
