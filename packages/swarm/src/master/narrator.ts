@@ -1,6 +1,7 @@
 /** What a master says about its children: one line an event, one shape for all of them. */
-import type { Logger } from '../log.js';
+
 import { isPlanned } from '../death.js';
+import type { Logger } from '../log.js';
 import type { ChildHandle } from '../process/child-handle.js';
 import type { ActiveJob, ChildMessage } from '../protocol.js';
 import type { Effect } from '../supervisor/events.js';
@@ -46,7 +47,11 @@ export class Narrator {
   drained(child: ChildHandle, { handedBack, error }: Message<'drained'>): void {
     if (error) this.log.error('hand-back failed', { ...where(child), error });
     if (handedBack.length === 0) return;
-    this.log.warn('handed back', { ...where(child), handed_back: handedBack.length, jobs: names(handedBack) });
+    this.log.warn('handed back', {
+      ...where(child),
+      handed_back: handedBack.length,
+      jobs: names(handedBack),
+    });
   }
 
   released(child: ChildHandle, { releaseId: owner, jobs, unserved, error }: Message<'released'>): void {
@@ -54,7 +59,8 @@ export class Narrator {
     if (error) this.log.warn('release failed, another try follows', { ...where(child), owner, error });
     if (unserved.length > 0) {
       const queues = unserved.join(' ');
-      const message = 'cannot release: no child works for these queues; their jobs wait for the stalled check';
+      const message =
+        'cannot release: no child works for these queues; their jobs wait for the stalled check';
       this.log.warn(message, { ...where(child), owner, queues });
     }
     if (released.length > 0) {

@@ -12,9 +12,9 @@ import { type Sample, Sampler } from '../process/memory.js';
 import type { ChildMessage } from '../protocol.js';
 import { holdingsOf } from '../recovery/holdings.js';
 import type { Orphan } from '../recovery/predecessors.js';
+import type { DeathStream } from '../registry/death-stream.js';
 import { Reporter } from '../registry/reporter.js';
 import type { ChildRecord, LastDeath, MasterInfo } from '../registry/schema.js';
-import type { DeathStream } from '../registry/death-stream.js';
 import type { MasterReport, RegistryWriter } from '../registry/writer.js';
 import { decide } from '../supervisor/decide.js';
 import type { Effect, SupervisorEvent } from '../supervisor/events.js';
@@ -85,7 +85,11 @@ export class MasterShell {
     this.#narrator = new Narrator(log);
     this.#debts = new Debts(parts.orphans);
     const { drainTimeoutMs, bootTimeoutMs } = config;
-    this.#state = initialState(config.groups, { ...DEFAULT_POLICY, drainTimeoutMs, bootTimeoutMs }, performance.now());
+    this.#state = initialState(
+      config.groups,
+      { ...DEFAULT_POLICY, drainTimeoutMs, bootTimeoutMs },
+      performance.now(),
+    );
     this.#reporter = new Reporter({
       writer,
       log,
@@ -141,7 +145,10 @@ export class MasterShell {
     if (this.#deciding) return;
     this.#deciding = true;
     for (let next = this.#queue.shift(); next; next = this.#queue.shift()) {
-      const { state, effects } = decide(this.#state, next, { nowMs: performance.now(), random: Math.random() });
+      const { state, effects } = decide(this.#state, next, {
+        nowMs: performance.now(),
+        random: Math.random(),
+      });
       this.#state = state;
       for (const effect of effects) this.#carryOut(effect);
     }
@@ -300,7 +307,10 @@ export class MasterShell {
     this.#sampling = true;
     try {
       const pids = [...this.#children.values()].map(({ pid }) => pid);
-      for (const [pid, sample] of await this.#sampler.sample(pids)) this.#samples.set(pid, sample);
+      for (const [pid, sample] of await this.#sampler.sample(pids)) {
+        // a zombie has none; its last living sample says more
+        if (sample.rssBytes !== 0) this.#samples.set(pid, sample);
+      }
       this.#deaths.look(this.#children.values(), this.#samples);
     } finally {
       this.#sampling = false;

@@ -64,6 +64,8 @@ export class ChildHandle {
     listener: ChildListener,
   ) {
     this.#process = forked.process;
+    forked.guard.onBroken = (error) =>
+      listener.onMalformed(this, `not a message of node's: ${error.message}`);
     this.#listener = listener;
     this.pid = forked.pid;
     this.identity = forked.identity;
@@ -84,7 +86,10 @@ export class ChildHandle {
 
   /** A child that is gone, or does not read, takes no message; its end is announced in its own way. */
   send(message: MasterMessage): void {
-    const { channel, connected } = this.#process as { channel?: { writeQueueSize?: number }; connected: boolean };
+    const { channel, connected } = this.#process as {
+      channel?: { writeQueueSize?: number };
+      connected: boolean;
+    };
     if (!connected || (channel?.writeQueueSize ?? 0) > MAX_QUEUED_BYTES) return;
     this.#process.send(wrap(message), () => {
       // EPIPE and the like: the exit event follows and says more
@@ -181,7 +186,8 @@ export class ChildHandle {
         this.drained = message;
         break;
       case 'addonLoaded':
-        if (this.addons.length < MAX_ADDONS && !this.addons.includes(message.file)) this.addons.push(message.file);
+        if (this.addons.length < MAX_ADDONS && !this.addons.includes(message.file))
+          this.addons.push(message.file);
         break;
       case 'released':
       case 'draining':
