@@ -17,6 +17,7 @@ import type { Config, GroupConfig } from '../config.js';
 import { usageError } from '../errors.js';
 import { identityOf } from '../identity.js';
 import { ChannelGuard } from './channel-guard.js';
+import { raiseOomScore } from './oom-score.js';
 
 const PRELOAD = new URL('../child/preload.js', import.meta.url).href;
 
@@ -57,6 +58,7 @@ export async function forkChild(order: ForkOrder): Promise<Forked> {
       child.once('error', resolve);
     });
   }
+  raiseOomScore(pid);
   return { process: child, guard, pid, identity: identityOf(host, pid, nonce) };
 }
 
