@@ -25,6 +25,8 @@ export interface CommandLine {
   appHint: string;
   /** The command's own word, such as `stop` of `swarm redis stop`. */
   word: string | undefined;
+  /** The free words of a command that takes some. */
+  words: readonly string[];
   appArguments: string[];
 }
 
@@ -48,6 +50,7 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     app: commandRow(command).takesApp ? rest[0] : undefined,
     appHint: hint,
     word: commandRow(command).takesApp ? undefined : rest[0],
+    words: rest,
     appArguments: ((parsed['--'] as unknown[]) ?? []).map(String),
   };
   if (line.help || line.version) return line;
@@ -194,6 +197,15 @@ function refuseWords(command: CommandName, words: readonly string[], appArgument
     );
   }
   if (appArguments.length > 0) throw usageError('SWARM_BAD_USAGE', `swarm ${command} takes nothing after --`);
+  if (row.takes.length > 0) {
+    const required = row.takes.filter((name) => !name.endsWith('?')).length;
+    if (words.length >= required && words.length <= row.takes.length) return;
+    const got = words.length === 0 ? 'nothing' : words.map((word) => JSON.stringify(word)).join(' ');
+    throw usageError(
+      'SWARM_BAD_USAGE',
+      `swarm ${command} takes ${row.usage.replace(' [options]', '')}, got ${got}`,
+    );
+  }
   if (first === undefined) return;
   const extra = row.words.includes(first) ? second : first;
   if (extra === undefined) return;

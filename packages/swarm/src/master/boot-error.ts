@@ -19,6 +19,8 @@ export function bootError(
       'BullMQ Worker runs on a live connection, an app of defineApp() when its boot() is done.'
     );
   }
-  const how = exit?.signal ? `was ended by ${exit.signal}` : `ended itself with exit code ${exit?.code ?? 'unknown'}`;
+  const how = exit?.signal
+    ? `was ended by ${exit.signal}`
+    : `ended itself with exit code ${exit?.code ?? 'unknown'}`;
   return `its process ${how} before it was ready, without an error; its output above may say more`;
 }

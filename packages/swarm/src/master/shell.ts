@@ -12,11 +12,14 @@ import { type Sample, Sampler } from '../process/memory.js';
 import type { ChildMessage } from '../protocol.js';
 import { holdingsOf } from '../recovery/holdings.js';
 import type { Orphan } from '../recovery/predecessors.js';
+import type { Reply } from '../registry/command-listener.js';
+import type { Command } from '../registry/commands.js';
 import { Reporter } from '../registry/reporter.js';
 import type { ChildRecord, LastDeath, MasterInfo } from '../registry/schema.js';
 import type { MasterReport, RegistryWriter } from '../registry/writer.js';
 import { decide } from '../supervisor/decide.js';
 import type { Effect, SupervisorEvent } from '../supervisor/events.js';
+import { isGoing } from '../supervisor/scale.js';
 import {
   childrenOf,
   DEFAULT_POLICY,
@@ -26,6 +29,7 @@ import {
   type SupervisorState,
 } from '../supervisor/state.js';
 import { bootError } from './boot-error.js';
+import { CommandCenter } from './command-center.js';
 import { Debts } from './debts.js';
 import { Narrator, where } from './narrator.js';
 import { childRecord, emptySeatRecord, masterState, onRedisClock } from './records.js';
@@ -58,6 +62,7 @@ export class MasterShell {
   readonly #narrator: Narrator;
   readonly #reporter: Reporter;
   readonly #debts: Debts;
+  readonly #center = new CommandCenter();
   readonly #sampler = new Sampler();
   /** By identity. */
   readonly #children = new Map<string, ChildHandle>();
@@ -69,6 +74,7 @@ export class MasterShell {
   #deciding = false;
   #dueTimer: NodeJS.Timeout | undefined;
   #sampling = false;
+  #wanted = 0;
   #appError: string | null = null;
   #finish: (code: ExitCode) => void = () => {};
 
@@ -79,7 +85,11 @@ export class MasterShell {
     this.#narrator = new Narrator(log);
     this.#debts = new Debts(parts.orphans);
     const { drainTimeoutMs, bootTimeoutMs } = config;
-    this.#state = initialState(config.groups, { ...DEFAULT_POLICY, drainTimeoutMs, bootTimeoutMs }, performance.now());
+    this.#state = initialState(
+      config.groups,
+      { ...DEFAULT_POLICY, drainTimeoutMs, bootTimeoutMs },
+      performance.now(),
+    );
     this.#reporter = new Reporter({
       writer,
       log,
@@ -114,6 +124,12 @@ export class MasterShell {
     return code;
   }
 
+  /** A request through the registry. */
+  command(command: Command, reply: Reply): void {
+    this.#log.info('command', { ...command });
+    for (const event of this.#center.take(command, reply, this.#state)) this.#enqueue(event);
+  }
+
   #onSignal(event: SupervisorEvent, signal: NodeJS.Signals): void {
     const { phase, roll } = this.#state;
     this.#enqueue(event);
@@ -128,8 +144,12 @@ export class MasterShell {
     if (this.#deciding) return;
     this.#deciding = true;
     for (let next = this.#queue.shift(); next; next = this.#queue.shift()) {
-      const { state, effects } = decide(this.#state, next, { nowMs: performance.now(), random: Math.random() });
+      const { state, effects } = decide(this.#state, next, {
+        nowMs: performance.now(),
+        random: Math.random(),
+      });
       this.#state = state;
+      this.#center.observe(state, effects);
       for (const effect of effects) this.#carryOut(effect);
     }
     this.#deciding = false;
@@ -235,7 +255,8 @@ export class MasterShell {
     if (held && !drained) this.#debts.add(identity, holdings);
     const slot = this.#slot(index);
     const death: LastDeath = { atMs: Date.now(), identity, pid, code, signal };
-    if (slot) this.#last.set(index, { record: childRecord(slot, child, this.#samples.get(pid), death), death });
+    if (slot)
+      this.#last.set(index, { record: childRecord(slot, child, this.#samples.get(pid), death), death });
     this.#enqueue({ type: 'childExited', slot: index, identity, drained, held });
     this.#children.delete(identity);
     this.#samples.delete(pid);
@@ -285,17 +306,25 @@ export class MasterShell {
   }
 
   #report(clockOffsetMs: number): MasterReport {
-    const { info, config } = this.#parts;
+    const { info } = this.#parts;
     const { phase, generation, slots } = this.#state;
     const records = slots.flatMap((slot) => this.#records(slot));
     return {
       info: { ...info, startedAtMs: info.startedAtMs + clockOffsetMs },
       state: masterState(phase, slots),
       generation,
-      count: config.groups.reduce((sum, { count }) => sum + count, 0),
+      count: this.#count(),
       children: records.map((record) => onRedisClock(record, clockOffsetMs)),
       owed: this.#debts.list,
     };
+  }
+
+  /** Children wanted; it may have been changed at run time. */
+  #count(): number {
+    const { phase, slots } = this.#state;
+    if (phase === 'running' || phase === 'quiet')
+      this.#wanted = slots.filter((slot) => !isGoing(slot)).length;
+    return this.#wanted;
   }
 
   /** Whoever sits in a slot, comes to it or leaves it; an empty one shows its last child. */

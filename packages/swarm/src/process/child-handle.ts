@@ -69,7 +69,10 @@ export class ChildHandle {
 
   /** A child that is gone, or does not read, takes no message; its end is announced in its own way. */
   send(message: MasterMessage): void {
-    const { channel, connected } = this.#process as { channel?: { writeQueueSize?: number }; connected: boolean };
+    const { channel, connected } = this.#process as {
+      channel?: { writeQueueSize?: number };
+      connected: boolean;
+    };
     if (!connected || (channel?.writeQueueSize ?? 0) > MAX_QUEUED_BYTES) return;
     this.#process.send(wrap(message), () => {
       // EPIPE and the like: the exit event follows and says more
