@@ -8,7 +8,7 @@ export function median(values: readonly number[]): number {
 }
 
 /** Nearest rank: one of the values, never one between two. `share` is from 0 to 1. */
-export function percentile(values: readonly number[], share: number): number {
+function percentile(values: readonly number[], share: number): number {
   const sorted = ascending(values);
   return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? Number.NaN;
 }

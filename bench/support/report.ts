@@ -39,11 +39,24 @@ export function print(report: Report): void {
   if (asJson) return console.log(jsonText({ goals, notes: report.notes, ...report.data }));
   for (const { title, columns, rows } of report.tables) {
     const [first = '', ...figures] = columns;
-    const shown: Column[] = [{ title: first }, ...figures.map((name) => ({ title: name, align: 'right' as const }))];
+    const shown: Column[] = [
+      { title: first },
+      ...figures.map((name) => ({ title: name, align: 'right' as const })),
+    ];
     console.log([title, ...formatTable(shown, rows, WIDTH).map((line) => `  ${line}`), ''].join('\n'));
   }
-  const columns: Column[] = [{ title: 'goal' }, { title: 'wanted', align: 'right' }, { title: 'got', align: 'right' }, { title: '' }];
-  const rows = goals.map((goal) => [goal.what, wanted(goal), withUnit(goal.value, goal), goal.met ? 'met' : 'MISSED']);
+  const columns: Column[] = [
+    { title: 'goal' },
+    { title: 'wanted', align: 'right' },
+    { title: 'got', align: 'right' },
+    { title: '' },
+  ];
+  const rows = goals.map((goal) => [
+    goal.what,
+    wanted(goal),
+    withUnit(goal.value, goal),
+    goal.met ? 'met' : 'MISSED',
+  ]);
   for (const line of formatTable(columns, rows, WIDTH)) console.log(`  ${line}`);
   for (const note of report.notes) console.log(`  (${note})`);
 }

@@ -3,8 +3,8 @@
  * several times, and KILL after 30 s.
  */
 import assert from 'node:assert/strict';
-import { setTimeout as delay } from 'node:timers/promises';
 import { after, before, describe, it } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import { Trial } from '../support/trial.js';
 

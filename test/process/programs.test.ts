@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { after, before, describe, it, type TestContext } from 'node:test';
-import { assertRecovers, GatedJob, project, startSwarm, useQueue } from '../support/programs.js';
 import { isAlive } from '../support/processes.js';
+import { assertRecovers, GatedJob, project, startSwarm, useQueue } from '../support/programs.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import { appPath, swarmCommand } from '../support/swarm.js';
 import { waitFor } from '../support/wait.js';
@@ -27,7 +27,8 @@ describe('an unmodified program', () => {
     for (const major of [5, 6] as const) {
       it(`${app} on bullmq ${major}`, async (t) => {
         const queue = `${app}-${major}`;
-        const path = major === 6 ? app : join(await project(t, { [app]: { app } }, { bullmq: 'bullmq5' }), app);
+        const path =
+          major === 6 ? app : join(await project(t, { [app]: { app } }, { bullmq: 'bullmq5' }), app);
         const swarm = startSwarm(t, path, { redis, queue, args: TWO });
         await assertRecovers(t, swarm, useQueue(t, redis, queue, { major }));
         assert.match(String((await swarm.line('ready')).bullmq), major === 5 ? /^5\./ : /^6\./);
@@ -44,7 +45,13 @@ describe('an unmodified program', () => {
 
   it('has a prefix of its own, which --prefix does not touch', async (t) => {
     const env = { APP_PREFIX: 'shop' };
-    const swarm = startSwarm(t, 'esm.mjs', { redis, queues, queue: 'prefixed', args: [...TWO, '--prefix', 'other'], env });
+    const swarm = startSwarm(t, 'esm.mjs', {
+      redis,
+      queues,
+      queue: 'prefixed',
+      args: [...TWO, '--prefix', 'other'],
+      env,
+    });
     await assertRecovers(t, swarm, useQueue(t, queues, 'prefixed', { prefix: 'shop' }));
   });
 
@@ -56,7 +63,12 @@ describe('an unmodified program', () => {
   }
 
   it('has several Workers, each of whose jobs are released', async (t) => {
-    const swarm = startSwarm(t, 'several-workers.mjs', { redis, queues, queue: 'several', args: ['--count', '1'] });
+    const swarm = startSwarm(t, 'several-workers.mjs', {
+      redis,
+      queues,
+      queue: 'several',
+      args: ['--count', '1'],
+    });
     await swarm.ready(1);
     const jobs = await Promise.all(
       ['several-mail', 'several-reports'].map((name) => GatedJob.add(t, useQueue(t, queues, name))),

@@ -60,13 +60,26 @@ describe('the surroundings of a program', () => {
       'app.mjs': { app: 'surroundings.mjs' },
       'swarm.config.json': '{ "groups": { "mail": { "count": 1, "env": { "MAILER": "smtp" } } } }',
     });
-    const swarm = startSwarm(t, null, { redis, queues, cwd: directory, args: ['app.mjs'], env: { OWN: 'kept' } });
+    const swarm = startSwarm(t, null, {
+      redis,
+      queues,
+      cwd: directory,
+      args: ['app.mjs'],
+      env: { OWN: 'kept' },
+    });
     await swarm.ready(1);
     const { env } = JSON.parse(printed(swarm)[1] as string) as { env: NodeJS.ProcessEnv };
     const pid = [...swarm.children.values()][0];
-    const { MAILER, OWN, MALLOC_ARENA_MAX, SWARM_SLOT, SWARM_GENERATION, SWARM_COUNT, SWARM_MASTER_PID } = env;
-    assert.deepEqual({ MAILER, OWN, MALLOC_ARENA_MAX }, { MAILER: 'smtp', OWN: 'kept', MALLOC_ARENA_MAX: '2' });
-    assert.deepEqual([SWARM_SLOT, SWARM_GENERATION, SWARM_COUNT, SWARM_MASTER_PID], ['0', '0', '1', String(swarm.pid)]);
+    const { MAILER, OWN, MALLOC_ARENA_MAX, SWARM_SLOT, SWARM_GENERATION, SWARM_COUNT, SWARM_MASTER_PID } =
+      env;
+    assert.deepEqual(
+      { MAILER, OWN, MALLOC_ARENA_MAX },
+      { MAILER: 'smtp', OWN: 'kept', MALLOC_ARENA_MAX: '2' },
+    );
+    assert.deepEqual(
+      [SWARM_SLOT, SWARM_GENERATION, SWARM_COUNT, SWARM_MASTER_PID],
+      ['0', '0', '1', String(swarm.pid)],
+    );
     assert.match(env['SWARM_IDENTITY'] as string, new RegExp(`^.+:${pid}:[0-9a-f]{8}$`));
     assert.equal(env['SWARM_REDIS_URL'], redis.url);
     // it is not the embedded one's: the program asks for a Redis of its own
@@ -114,7 +127,12 @@ describe('the concurrency of a program', () => {
   });
 
   it('is that of -c in each Worker, when it is given', async (t) => {
-    const swarm = startSwarm(t, 'several-workers.mjs', { redis, queues, queue: 'given', args: [...ONE, '-c', '3'] });
+    const swarm = startSwarm(t, 'several-workers.mjs', {
+      redis,
+      queues,
+      queue: 'given',
+      args: [...ONE, '-c', '3'],
+    });
     await swarm.ready(1);
     await Promise.all([assertAtOnce(t, 'given-mail', 5, 3), assertAtOnce(t, 'given-reports', 5, 3)]);
   });
