@@ -7,12 +7,6 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2;
 }
 
-/** Nearest rank: one of the values, never one between two. `share` is from 0 to 1. */
-function percentile(values: readonly number[], share: number): number {
-  const sorted = ascending(values);
-  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? Number.NaN;
-}
-
 function ascending(values: readonly number[]): number[] {
   return [...values].sort((a, b) => a - b);
 }

@@ -68,7 +68,10 @@ describe('bad usage', () => {
       says: /SWARM_APP_NOT_FOUND: there is no app "\.\/jobs\/mial\.js": looked for \/.*\/jobs\/mial\.js/,
     },
     'a command that is none': { args: ['pss'], says: /SWARM_APP_NOT_FOUND: .*Did you mean swarm ps\?/ },
-    'a Redis URL that is none': { args: [esm, '--redis', 'localhost'], says: /SWARM_BAD_REDIS: --redis / },
+    'a Redis URL that is none': {
+      args: [esm, '--redis', 'localhost'],
+      says: /SWARM_BAD_REDIS_URL: --redis takes redis:.*got "localhost"/,
+    },
   };
   for (const [what, mistake] of Object.entries(mistakes)) {
     it(`is ${what}`, () => assertRefusedBriefly({ ...mistake, exits: 64 }));
@@ -112,7 +115,7 @@ describe('a bad swarm.config', () => {
     await assertRefusedBriefly({
       cwd,
       exits: 64,
-      says: /SWARM_BAD_COUNT: count in swarm\.config\.json takes .*, got 0/,
+      says: /SWARM_BAD_COUNT: count in swarm\.config\.json takes .*, got "0"/,
     });
   });
 });
@@ -208,7 +211,11 @@ describe('an app that cannot boot', { concurrency: 3 }, () => {
   });
 
   it('ends by itself', async (t) => {
-    const { stdout } = await booted(t, 'process.exit(3);', /its process ended without a word/);
+    const { stdout } = await booted(
+      t,
+      'process.exit(3);',
+      /its process ended itself with exit code 3 before it was ready/,
+    );
     assert.equal(stdout.match(/"code":3/g)?.length, 3);
   });
 

@@ -299,7 +299,10 @@ export class MasterShell {
     this.#sampling = true;
     try {
       const pids = [...this.#children.values()].map(({ pid }) => pid);
-      for (const [pid, sample] of await this.#sampler.sample(pids)) this.#samples.set(pid, sample);
+      for (const [pid, sample] of await this.#sampler.sample(pids)) {
+        // a zombie has none; its last living sample says more
+        if (sample.rssBytes !== 0) this.#samples.set(pid, sample);
+      }
     } finally {
       this.#sampling = false;
     }
