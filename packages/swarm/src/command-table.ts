@@ -73,13 +73,19 @@ export const COMMANDS = {
     describe: 'take no new jobs; those that run go on',
     examples: [
       ['swarm quiet all', 'every master of the namespace'],
-      ['swarm quiet 4711', 'the child with this pid'],
+      ['swarm quiet web1', 'the master on host web1'],
+      ['swarm quiet 4711', 'the master or child with this pid'],
+      ['swarm quiet web1:4711', 'by the beginning of its identity'],
+      ['swarm quiet 2', 'slot 2, where only one master runs'],
     ],
   },
   resume: {
     ...control,
     describe: 'take jobs again after quiet',
-    examples: [['swarm resume all', 'every master of the namespace']],
+    examples: [
+      ['swarm resume all', 'every master of the namespace'],
+      ['swarm resume 4711', 'as in swarm quiet 4711'],
+    ],
   },
   stop: {
     ...control,
@@ -104,7 +110,10 @@ export const COMMANDS = {
     usage: '<child> [options]',
     describe: 'replace one child; the new one is ready before',
     takes: ['child'],
-    examples: [['swarm recycle 4711', 'the child with this pid']],
+    examples: [
+      ['swarm recycle 4711', 'the child with this pid'],
+      ['swarm recycle 2', 'slot 2, where only one master runs'],
+    ],
   },
   scale: {
     ...control,

@@ -59,10 +59,10 @@ async function withRedis(
       : null;
   const url = choice.kind === 'embedded' ? (embedded as EmbeddedServer).url : choice.url;
   const name = `${CLIENT_NAME}-${process.pid}`;
-  const open = (role: ConnectionRole): RedisClient => {
+  const open = (role: ConnectionRole, name: string): RedisClient => {
     return connect(parseRedisUrl(url, '--redis'), { name, role, tlsNoVerify: config.redisTlsNoVerify });
   };
-  const client = open('registry');
+  const client = open('registry', name);
   try {
     const { version } = await check(client, url, config, log);
     log.info(
@@ -75,7 +75,7 @@ async function withRedis(
         server: embedded?.server,
       },
     );
-    return await use({ client, openBlocking: () => open('blocking'), url, isEmbedded: embedded !== null });
+    return await use({ client, openBlocking: () => open('blocking', `${name}-commands`), url, isEmbedded: embedded !== null });
   } finally {
     client.disconnect();
     await embedded?.stopIfUnused({ ownNamePrefix: name }).catch((error: unknown) => {
@@ -135,6 +135,7 @@ async function supervise(config: Config, log: Logger, redis: UsableRedis): Promi
     writing: redis.client,
     namespace: config.namespace,
     identity: info.identity,
+    log,
     onCommand: (command, reply) => shell.command(command, reply),
   });
   listener.start();

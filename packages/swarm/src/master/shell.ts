@@ -24,11 +24,12 @@ import {
   childrenOf,
   DEFAULT_POLICY,
   initialState,
+  type KillReason,
   nextDueAtMs,
   type Slot,
   type SupervisorState,
 } from '../supervisor/state.js';
-import { bootError } from './boot-error.js';
+import { bootError, whyEnded } from './boot-error.js';
 import { CommandCenter } from './command-center.js';
 import { Debts } from './debts.js';
 import { Narrator, where } from './narrator.js';
@@ -62,7 +63,7 @@ export class MasterShell {
   readonly #narrator: Narrator;
   readonly #reporter: Reporter;
   readonly #debts: Debts;
-  readonly #center = new CommandCenter();
+  readonly #center = new CommandCenter((identity, killedFor) => this.#whyEnded(identity, killedFor));
   readonly #sampler = new Sampler();
   /** By identity. */
   readonly #children = new Map<string, ChildHandle>();
@@ -127,7 +128,8 @@ export class MasterShell {
   /** A request through the registry. */
   command(command: Command, reply: Reply): void {
     this.#log.info('command', { ...command });
-    for (const event of this.#center.take(command, reply, this.#state)) this.#enqueue(event);
+    const event = this.#center.take(command, reply, this.#state, performance.now());
+    if (event) this.#enqueue(event);
   }
 
   #onSignal(event: SupervisorEvent, signal: NodeJS.Signals): void {
@@ -144,12 +146,10 @@ export class MasterShell {
     if (this.#deciding) return;
     this.#deciding = true;
     for (let next = this.#queue.shift(); next; next = this.#queue.shift()) {
-      const { state, effects } = decide(this.#state, next, {
-        nowMs: performance.now(),
-        random: Math.random(),
-      });
+      const nowMs = performance.now();
+      const { state, effects } = decide(this.#state, next, { nowMs, random: Math.random() });
       this.#state = state;
-      this.#center.observe(state, effects);
+      this.#center.observe(state, effects, nowMs);
       for (const effect of effects) this.#carryOut(effect);
     }
     this.#deciding = false;
@@ -269,6 +269,12 @@ export class MasterShell {
     const rssBytes = this.#samples.get(child.pid)?.rssBytes ?? null;
     this.#narrator.exited(child, { killedFor, leavesFor, restartInMs, rssBytes });
     if (child.readyAtMs === null) this.#appError = bootError(child, killedFor, this.#parts.config);
+  }
+
+  /** In one line, for whoever asked for a replacement. */
+  #whyEnded(identity: string, killedFor: KillReason | null): string | null {
+    const child = this.#children.get(identity);
+    return child ? whyEnded(child, killedFor, this.#parts.config) : null;
   }
 
   #settle(owner: string): void {
