@@ -5,7 +5,7 @@ import type { JobsOptions, Queue } from 'bullmq';
 import { type Accounts, nothingLost } from './accounts.js';
 import { openQueue } from './jobs.js';
 import type { TestRedis } from './redis.js';
-import { Swarm, type SwarmOptions } from './swarm.js';
+import { type CommandResult, Swarm, type SwarmOptions, swarmCommand } from './swarm.js';
 import { type WaitOptions, waitFor } from './wait.js';
 
 export class Trial {
@@ -41,6 +41,11 @@ export class Trial {
     });
     this.masters.push(swarm);
     return swarm;
+  }
+
+  /** A `swarm` command about this trial's namespace. */
+  command(...words: string[]): Promise<CommandResult> {
+    return swarmCommand([...words, '--redis', this.redis.url, '--namespace', this.namespace]);
   }
 
   async add(data: object, options: JobsOptions = {}): Promise<string> {

@@ -12,21 +12,26 @@ import { type Sample, Sampler } from '../process/memory.js';
 import type { ChildMessage } from '../protocol.js';
 import { holdingsOf } from '../recovery/holdings.js';
 import type { Orphan } from '../recovery/predecessors.js';
+import type { Reply } from '../registry/command-listener.js';
+import type { Command } from '../registry/commands.js';
 import type { DeathStream } from '../registry/death-stream.js';
 import { Reporter } from '../registry/reporter.js';
 import type { ChildRecord, LastDeath, MasterInfo } from '../registry/schema.js';
 import type { MasterReport, RegistryWriter } from '../registry/writer.js';
 import { decide } from '../supervisor/decide.js';
 import type { Effect, SupervisorEvent } from '../supervisor/events.js';
+import { isGoing } from '../supervisor/scale.js';
 import {
   childrenOf,
   DEFAULT_POLICY,
   initialState,
+  type KillReason,
   nextDueAtMs,
   type Slot,
   type SupervisorState,
 } from '../supervisor/state.js';
-import { bootError } from './boot-error.js';
+import { bootError, whyEnded } from './boot-error.js';
+import { CommandCenter } from './command-center.js';
 import { type Death, Deaths } from './deaths.js';
 import { Debts } from './debts.js';
 import { Narrator, where } from './narrator.js';
@@ -62,6 +67,7 @@ export class MasterShell {
   readonly #reporter: Reporter;
   readonly #debts: Debts;
   readonly #deaths: Deaths;
+  readonly #center = new CommandCenter((identity, killedFor) => this.#whyEnded(identity, killedFor));
   readonly #sampler = new Sampler();
   /** By identity. */
   readonly #children = new Map<string, ChildHandle>();
@@ -75,6 +81,7 @@ export class MasterShell {
   #deciding = false;
   #dueTimer: NodeJS.Timeout | undefined;
   #sampling = false;
+  #wanted = 0;
   #appError: string | null = null;
   #finish: (code: ExitCode) => void = () => {};
 
@@ -131,6 +138,13 @@ export class MasterShell {
     return code;
   }
 
+  /** A request through the registry. */
+  command(command: Command, reply: Reply): void {
+    this.#log.info('command', { ...command });
+    const event = this.#center.take(command, reply, this.#state, performance.now());
+    if (event) this.#enqueue(event);
+  }
+
   #onSignal(event: SupervisorEvent, signal: NodeJS.Signals): void {
     const { phase, roll } = this.#state;
     this.#enqueue(event);
@@ -145,11 +159,10 @@ export class MasterShell {
     if (this.#deciding) return;
     this.#deciding = true;
     for (let next = this.#queue.shift(); next; next = this.#queue.shift()) {
-      const { state, effects } = decide(this.#state, next, {
-        nowMs: performance.now(),
-        random: Math.random(),
-      });
+      const nowMs = performance.now();
+      const { state, effects } = decide(this.#state, next, { nowMs, random: Math.random() });
       this.#state = state;
+      this.#center.observe(state, effects, nowMs);
       for (const effect of effects) this.#carryOut(effect);
     }
     this.#deciding = false;
@@ -279,6 +292,12 @@ export class MasterShell {
     if (child.readyAtMs === null) this.#appError = bootError(child, killedFor, this.#parts.config);
   }
 
+  /** In one line, for whoever asked for a replacement. */
+  #whyEnded(identity: string, killedFor: KillReason | null): string | null {
+    const child = this.#children.get(identity);
+    return child ? whyEnded(child, killedFor, this.#parts.config) : null;
+  }
+
   #settle(owner: string): void {
     const predecessor = this.#debts.settle(owner);
     if (!predecessor) return;
@@ -318,17 +337,25 @@ export class MasterShell {
   }
 
   #report(clockOffsetMs: number): MasterReport {
-    const { info, config } = this.#parts;
+    const { info } = this.#parts;
     const { phase, generation, slots } = this.#state;
     const records = slots.flatMap((slot) => this.#records(slot));
     return {
       info: { ...info, startedAtMs: info.startedAtMs + clockOffsetMs },
       state: masterState(phase, slots),
       generation,
-      count: config.groups.reduce((sum, { count }) => sum + count, 0),
+      count: this.#count(),
       children: records.map((record) => onRedisClock(record, clockOffsetMs)),
       owed: this.#debts.list,
     };
+  }
+
+  /** Children wanted; it may have been changed at run time. */
+  #count(): number {
+    const { phase, slots } = this.#state;
+    if (phase === 'running' || phase === 'quiet')
+      this.#wanted = slots.filter((slot) => !isGoing(slot)).length;
+    return this.#wanted;
   }
 
   /** Whoever sits in a slot, comes to it or leaves it; an empty one shows its last child. */
