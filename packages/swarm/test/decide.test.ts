@@ -371,6 +371,19 @@ describe('release of a dead child', () => {
     assert.equal(world.asked.get(owner), second, 'it died: the other one, in the same event');
   });
 
+  it('is over at a stop once a sweep has confirmed it, and is left to a successor otherwise', () => {
+    for (const answers of [true, false]) {
+      const world = new World();
+      for (const slot of [0, 1, 2]) world.ready(slot);
+      const owner = world.exit(0) as string;
+      if (answers) world.answerAll();
+      world.feed({ type: 'stopRequested' });
+      world.obey();
+      assert.deepEqual(world.exits, ['stopped']);
+      assert.deepEqual(world.settled, answers ? [owner] : []);
+    }
+  });
+
   it('waits for the replacement where no sibling lives', () => {
     const world = new World([{ name: 'default', count: 1 }]);
     world.ready(0);

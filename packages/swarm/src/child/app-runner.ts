@@ -18,8 +18,11 @@ export interface AppSurroundings {
   abortSignalOf(job: BullJob): AbortSignal;
 }
 
-/** Resolves when every queue is taken; the result closes the app. */
-export async function runApp(app: AppDefinition, around: AppSurroundings): Promise<() => Promise<void>> {
+/** Resolves when every queue is taken; the result closes the app, with `force` whatever still runs. */
+export async function runApp(
+  app: AppDefinition,
+  around: AppSurroundings,
+): Promise<(force: boolean) => Promise<void>> {
   const { options, bullmq } = around;
   if (!bullmq) {
     throw new Error(
@@ -41,8 +44,8 @@ export async function runApp(app: AppDefinition, around: AppSurroundings): Promi
     abortSignalOf: around.abortSignalOf,
   });
   await consumer.start();
-  return async () => {
-    await consumer.close();
+  return async (force) => {
+    await consumer.close(force);
     if (typeof closeBoot === 'function') await closeBoot();
   };
 }

@@ -39,7 +39,7 @@ class ChildRuntime {
   readonly #departure: Departure;
   #bullmq: FoundBullmq | null = null;
   #phase: 'boot' | 'run' | 'leaving' = 'boot';
-  #closeApp: (() => Promise<void>) | null = null;
+  #closeApp: ((force: boolean) => Promise<void>) | null = null;
 
   constructor(options: ChildOptions, app: string) {
     this.#options = options;
@@ -225,9 +225,11 @@ class ChildRuntime {
 
   /** A program with handlers of its own closes in its own way; any other has its Workers closed. */
   async #close(): Promise<void> {
-    if (this.#closeApp) await this.#closeApp();
+    // a job that was handed back and still runs would be waited for
+    const force = this.#workers.busy > 0;
+    if (this.#closeApp) await this.#closeApp(force);
     const ran = await this.#signals.run();
-    if (!ran) await Promise.all(this.#workers.list.map((worker) => worker.close()));
+    if (!ran) await Promise.all(this.#workers.list.map((worker) => worker.close(force)));
   }
 }
 

@@ -43,8 +43,8 @@ export class StockConsumer implements Consumer {
     await Promise.all(this.#workers.map((worker) => worker.waitUntilReady()));
   }
 
-  async close(): Promise<void> {
-    await Promise.all(this.#workers.map((worker) => worker.close()));
+  async close(force: boolean): Promise<void> {
+    await Promise.all(this.#workers.map((worker) => worker.close(force)));
     this.#options.connection.disconnect();
   }
 
