@@ -43,7 +43,7 @@ export const COMMANDS = {
     examples: [
       ['swarm --count 4', '4 children of ./worker.js'],
       ['swarm jobs/mail.js -c 20', '20 jobs at once in each child'],
-      ['swarm app.js -q critical,4 -q low,1', 'queues by weight'],
+      ['swarm app.js -q critical -q low', 'only these queues of the app'],
       ['swarm app.js --redis redis://db:6379', 'registry and queues there'],
       ['swarm app.js -- --region eu', 'arguments for the app'],
     ],

@@ -114,13 +114,24 @@ async function supervise(config: Config, log: Logger, redis: UsableRedis): Promi
     return !isAlive(pid) || (startTicks !== null && readStartTicks(pid) !== startTicks);
   });
   for (const { identity, children } of predecessors) {
-    log.warn('a master on this host ended without stopping; what its children held is released', {
+    log.warn('a master that ran on this host left jobs behind; they are released', {
       master: identity,
       children: children.length,
     });
   }
   const count = config.groups.reduce((sum, group) => sum + group.count, 0);
+  const programs = process.env['REDIS_URL'];
+  if (programs && programs !== redis.url) {
+    log.warn(
+      'REDIS_URL names another Redis than the registry is on: a program that reads it has its queues there',
+      {
+        registry: redactUrl(redis.url),
+        program: redactUrl(programs),
+      },
+    );
+  }
   log.info('starting', {
+    pid: info.pid,
     app: config.app,
     count,
     identity: info.identity,

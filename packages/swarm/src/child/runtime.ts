@@ -18,7 +18,7 @@ import { Departure } from './stop.js';
 import { startWatchdog } from './watchdog.js';
 import { Workers } from './workers.js';
 
-/** An app that has shown no Worker by then gets a hint. */
+/** An app that is not ready by then gets a hint. */
 const HINT_MS = 5_000;
 /** After the drain: hand-back, close hooks and a little more. */
 const LEAVE_GRACE_MS = 3_500;
@@ -124,9 +124,11 @@ class ChildRuntime {
   }
 
   #hint(): void {
-    if (this.#phase === 'boot' && this.#workers.list.length === 0 && !this.#closeApp) {
-      this.#channel.send({ type: 'log', level: 'warn', message: this.#noWorkers('runs') });
-    }
+    if (this.#phase !== 'boot' || this.#closeApp) return;
+    const queues = this.#workers.list.map(({ name }) => name).join(', ');
+    const unconnected = `not ready: the Workers of ${this.#app} (${queues}) have no connection to their Redis yet`;
+    const message = queues === '' ? this.#noWorkers('runs') : unconnected;
+    this.#channel.send({ type: 'log', level: 'warn', message });
   }
 
   /** An unmodified program is ready when its first Worker has its connections. */

@@ -96,12 +96,13 @@ function childEnvironment(order: ForkOrder, nonce: string): NodeJS.ProcessEnv {
     drainTimeoutMs: config.drainTimeoutMs,
     watchdog: config.watchdog,
   };
-  const inherited = order.redisIsEmbedded ? { REDIS_URL: redisUrl } : {};
+  const own = { ...process.env, ...group.env };
+  // a platform that has no URL to give may set an empty one
+  const given = order.redisIsEmbedded && !own['REDIS_URL'] ? { REDIS_URL: redisUrl } : {};
   return {
     MALLOC_ARENA_MAX: '2',
-    ...inherited,
-    ...process.env,
-    ...group.env,
+    ...own,
+    ...given,
     SWARM_SLOT: String(slot),
     SWARM_GENERATION: String(generation),
     SWARM_COUNT: String(group.count),

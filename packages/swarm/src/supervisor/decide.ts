@@ -270,10 +270,10 @@ function endIfDone(before: SupervisorState, { state, effects }: Decision): Decis
     };
   }
   if (after.slots.length > 0 && after.slots.every((slot) => slot.state === 'failed')) {
-    return {
-      state: { ...after, phase: 'stopped' },
-      effects: [...effects, { type: 'exit', reason: 'app-failed' }],
-    };
+    // no child was ever ready, so none of them ever held a job
+    const settled = after.releases.map(({ owner }): Effect => ({ type: 'settle', owner }));
+    const exit: Effect = { type: 'exit', reason: 'app-failed' };
+    return { state: { ...after, phase: 'stopped' }, effects: [...effects, ...settled, exit] };
   }
   const shows =
     before.phase !== after.phase || before.slots !== after.slots || before.generation !== after.generation;
