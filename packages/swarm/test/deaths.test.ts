@@ -143,12 +143,36 @@ describe('the record of a death', () => {
 
   it('leaves open what nobody could look for', async (t) => {
     const { deaths, written, release, pass } = setUp(t);
+    const child = deceased({ jobs: [job('1'), { ...job('2'), queue: 'other' }] });
+    deaths.died(child, TOLD, { sample: undefined, owes: true });
+    release(child.identity, [], { unserved: ['other'] });
+    await pass(9_000);
+    assert.equal(written.length, 0, 'somebody else may');
+    await pass(2_000);
+    assert.deepEqual(
+      written[0]?.jobs.map(({ id, outcome }) => [id, outcome]),
+      [
+        ['1', 'finished'],
+        ['2', 'pending'],
+      ],
+    );
+  });
+
+  it('has what the releaser says of a job', async (t) => {
+    const { deaths, written, release, pass } = setUp(t);
     const child = deceased({ jobs: [job('1')] });
     deaths.died(child, TOLD, { sample: undefined, owes: true });
-    release(child.identity, [], { unserved: ['mail'] });
+    const blame = { exact: 3, shared: 0 };
+    const told = [
+      { queue: 'mail', id: '1', name: 'n1', outcome: 'quarantined', blame },
+      { queue: 'mail', id: '9', name: 'late', outcome: 'released', blame: { exact: 1, shared: 0 } },
+    ];
+    release(child.identity, told as unknown as ReleasedJob[]);
     await pass(300);
-    assert.equal(written.length, 1);
-    assert.equal(written[0]?.jobs[0]?.outcome, 'pending');
+    assert.deepEqual(written[0]?.jobs, [
+      { ...job('1'), outcome: 'quarantined', blame },
+      { ...job('9'), name: 'late', startedAtMs: null, outcome: 'released', blame: { exact: 1, shared: 0 } },
+    ]);
   });
 
   it('is written at the end of the master, whatever is known', async (t) => {
