@@ -26,7 +26,19 @@ const IPC = {
   internal: { cmd: 'NODE_UNKNOWN' },
 };
 
+/** Jobs that run in this process now. */
+let running = 0;
+
 async function run(job) {
+  running += 1;
+  try {
+    return await behave(job);
+  } finally {
+    running -= 1;
+  }
+}
+
+async function behave(job) {
   const { first, ...always } = job.data;
   console.log(`runs ${job.id}`);
   const what = job.attemptsStarted <= 1 ? { ...always, ...first } : always;
@@ -35,6 +47,10 @@ async function run(job) {
   if (what.ipc) for (const name of what.ipc) sendOdd(name);
   if (what.spin) for (;;);
   if (what.crash) process.nextTick(() => { throw new Error('crashed by its job'); });
+  if (what.killBesideOthers) {
+    while (running < 2) await new Promise((resolve) => setTimeout(resolve, 5));
+    process.kill(process.pid, 'SIGKILL');
+  }
   if (what.ms) await new Promise((resolve) => setTimeout(resolve, what.ms));
   return { pid: process.pid, slot: SWARM_SLOT, starts: job.attemptsStarted };
 }
@@ -70,3 +86,4 @@ const worker = new Worker(QUEUE_NAME, run, {
   ...JSON.parse(APP_WORKER_OPTIONS),
 });
 worker.on('error', () => {});
+worker.on('failed', (job, error) => console.log(`failed ${job?.id}: ${error.message}`));

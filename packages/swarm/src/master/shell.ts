@@ -26,6 +26,7 @@ import {
   type SupervisorState,
 } from '../supervisor/state.js';
 import { bootError } from './boot-error.js';
+import { deathOf } from './death.js';
 import { Debts } from './debts.js';
 import { Narrator, where } from './narrator.js';
 import { childRecord, emptySeatRecord, masterState, onRedisClock } from './records.js';
@@ -155,6 +156,8 @@ export class MasterShell {
           type: 'release',
           releaseId: effect.releaseId,
           holdings: this.#debts.holdingsOf(effect.owner),
+          death: this.#debts.deathOf(effect.owner),
+          quarantineAfter: this.#parts.config.quarantineAfter,
         });
         return;
       case 'settle':
@@ -207,9 +210,10 @@ export class MasterShell {
         this.#enqueue({ type: 'childReady', slot, identity, canRelease: message.canRelease });
         return;
       case 'released': {
-        const { releaseId, error } = message;
+        const { releaseId, error, unserved } = message;
         this.#narrator.released(child, message);
-        this.#enqueue({ type: 'releaseAnswered', releaseId, by: identity, error });
+        if (error === null) this.#debts.swept(releaseId);
+        this.#enqueue({ type: 'releaseAnswered', releaseId, by: identity, error, unserved });
         return;
       }
       case 'uncaught':
@@ -222,6 +226,7 @@ export class MasterShell {
         return this.#narrator.relayed(child, message);
       case 'workerStarted':
         return this.#reporter.changed();
+      case 'waiting':
       case 'beat':
         return;
     }
@@ -247,6 +252,7 @@ export class MasterShell {
     if (!child) return;
     const rssBytes = this.#samples.get(child.pid)?.rssBytes ?? null;
     this.#narrator.exited(child, { killedFor, leavesFor, restartInMs, rssBytes });
+    this.#debts.explain(deathOf(child, { killedFor, leavesFor }));
     if (child.readyAtMs === null) this.#appError = bootError(child, killedFor, this.#parts.config);
   }
 
