@@ -176,6 +176,7 @@ class ChildRuntime {
         appFile: this.#app,
         warn: (message) => this.#channel.send({ type: 'log', level: 'warn', message }),
         abortSignalOf: (job) => this.#workers.abortSignalOf(job),
+        onWaiting: (jobs) => this.#channel.send({ type: 'waiting', jobs: [...jobs] }),
       });
       this.#ready();
     } catch (error) {
