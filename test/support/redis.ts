@@ -1,6 +1,7 @@
 /** A real redis-server of a test's own: free port, nothing on disk unless asked, gone with the test. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -25,7 +26,10 @@ export async function startRedis(extra: readonly string[] = []): Promise<TestRed
   const port = await freePort();
   let server: ChildProcess | null = null;
   // tests end even if a hook of theirs fails: the server goes with this process
-  const killAtExit = (): void => void server?.kill('SIGKILL');
+  const killAtExit = (): void => {
+    server?.kill('SIGKILL');
+    rmSync(directory, { recursive: true, force: true });
+  };
   process.once('exit', killAtExit);
 
   const start = async (): Promise<void> => {
@@ -44,7 +48,12 @@ export async function startRedis(extra: readonly string[] = []): Promise<TestRed
     await exited;
   };
 
-  await start();
+  try {
+    await start();
+  } catch (error) {
+    await stop();
+    throw error;
+  }
   const client = new Redis({ host: '127.0.0.1', port, maxRetriesPerRequest: null, retryStrategy: () => 50 });
   client.on('error', () => {});
   return {
@@ -76,13 +85,16 @@ export async function freePort(): Promise<number> {
 
 async function answers(port: number): Promise<boolean> {
   const probe = new Redis({ host: '127.0.0.1', port, lazyConnect: true, retryStrategy: () => null });
-  probe.on('error', () => {});
+  let said = '';
+  probe.on('error', ({ message }: Error) => {
+    said = message;
+  });
   try {
     await probe.connect();
     return true;
-  } catch (error) {
+  } catch {
     // it listens, and says what it has to say: a password is wanted, data is loading
-    return error instanceof Error && /NOAUTH|LOADING|WRONGPASS/.test(error.message);
+    return /NOAUTH|LOADING|WRONGPASS/.test(said);
   } finally {
     probe.disconnect();
   }

@@ -5,8 +5,8 @@ import type { JobsOptions, Queue } from 'bullmq';
 import { type Accounts, nothingLost } from './accounts.js';
 import { openQueue } from './jobs.js';
 import type { TestRedis } from './redis.js';
-import { Swarm, type SwarmOptions } from './swarm.js';
-import { waitFor, type WaitOptions } from './wait.js';
+import { type CommandResult, Swarm, type SwarmOptions, swarmCommand } from './swarm.js';
+import { type WaitOptions, waitFor } from './wait.js';
 
 export class Trial {
   readonly namespace: string;
@@ -18,7 +18,10 @@ export class Trial {
   constructor(
     t: TestContext,
     readonly redis: TestRedis,
-    { queueName = `q${randomBytes(4).toString('hex')}`, major = 6 }: { queueName?: string; major?: 5 | 6 } = {},
+    {
+      queueName = `q${randomBytes(4).toString('hex')}`,
+      major = 6,
+    }: { queueName?: string; major?: 5 | 6 } = {},
   ) {
     this.namespace = `ns-${randomBytes(4).toString('hex')}`;
     this.queue = openQueue(redis, queueName, { major });
@@ -43,6 +46,11 @@ export class Trial {
     return swarm;
   }
 
+  /** A `swarm` command about this trial's namespace. */
+  command(...words: string[]): Promise<CommandResult> {
+    return swarmCommand([...words, '--redis', this.redis.url, '--namespace', this.namespace]);
+  }
+
   async add(data: object, options: JobsOptions = {}): Promise<string> {
     const { id } = await this.queue.add('job', data, options);
     this.ids.push(id as string);
@@ -57,9 +65,16 @@ export class Trial {
   }
 
   /** Waits until a child says that it runs the job for the n-th time (from 1), over all masters; who, and when. */
-  async runs(id: string, nth = 1, options: WaitOptions = {}): Promise<{ pid: number; slot: number; atMs: number }> {
+  async runs(
+    id: string,
+    nth = 1,
+    options: WaitOptions = {},
+  ): Promise<{ pid: number; slot: number; atMs: number }> {
     const starts = () => this.masters.flatMap((swarm) => swarm.all(`runs ${id}`));
-    const line = await waitFor(`job ${id} runs for the ${nth}. time`, () => starts()[nth - 1], { everyMs: 2, ...options });
+    const line = await waitFor(`job ${id} runs for the ${nth}. time`, () => starts()[nth - 1], {
+      everyMs: 2,
+      ...options,
+    });
     return { pid: line.pid as number, slot: line.slot as number, atMs: Date.parse(line.time) };
   }
 
@@ -73,7 +88,10 @@ export class Trial {
    * Asserts that nothing was lost.
    * @param goesOn how many children each master that still runs has
    */
-  async nothingLost(goesOn: ReadonlyMap<Swarm, number>, options: Pick<Accounts, 'stderr' | 'timeoutMs'> = {}): Promise<void> {
+  async nothingLost(
+    goesOn: ReadonlyMap<Swarm, number>,
+    options: Pick<Accounts, 'stderr' | 'timeoutMs'> = {},
+  ): Promise<void> {
     await nothingLost({
       redis: this.redis,
       namespace: this.namespace,

@@ -8,10 +8,14 @@ export interface CommandRow {
   readonly options: readonly OptionName[];
   /** Switches of this command alone, which have no variable and no key in a file; name → description. */
   readonly switches: Readonly<Record<string, string>>;
+  /** Flags with a value of this command alone; name → placeholder and description. */
+  readonly values: Readonly<Record<string, readonly [placeholder: string, describe: string]>>;
   /** Takes the app, and arguments for it after `--`. */
   readonly takesApp: boolean;
-  /** The words that the command takes; empty: none. */
+  /** The words that the command takes, at most one of them; empty: none. */
   readonly words: readonly string[];
+  /** Names of the free words that it takes, each of them required unless it ends with `?`. */
+  readonly takes: readonly string[];
   /** Command line → what it does. */
   readonly examples: readonly (readonly [string, string])[];
 }
@@ -19,7 +23,15 @@ export interface CommandRow {
 const REGISTRY_OPTIONS = ['redis', 'redisTlsNoVerify', 'namespace', 'config', 'logLevel'] as const;
 const JSON_SWITCH = { json: 'one JSON document on stdout, and nothing else' };
 
-const base = { usage: '', options: [], switches: {}, takesApp: false, words: [] };
+const base = { usage: '', options: [], switches: {}, values: {}, takesApp: false, words: [], takes: [] };
+
+const control = {
+  ...base,
+  usage: '<target> [options]',
+  options: REGISTRY_OPTIONS,
+  switches: JSON_SWITCH,
+  takes: ['target'],
+} as const;
 
 export const COMMANDS = {
   run: {
@@ -56,6 +68,77 @@ export const COMMANDS = {
     examples: [
       ['swarm jobs', 'a table, the oldest first'],
       ['swarm jobs --json', 'for scripts'],
+    ],
+  },
+  deaths: {
+    ...base,
+    usage: '[identity|pid] [options]',
+    describe: 'how processes ended, and why; with one named, all of it',
+    options: REGISTRY_OPTIONS,
+    switches: { ...JSON_SWITCH, all: 'those too that left as told, at a stop, a roll or a recycle' },
+    values: { limit: ['N', 'at most so many (default: 50)'] },
+    takes: ['death?'],
+    examples: [
+      ['swarm deaths', 'a table, the newest first'],
+      ['swarm deaths 4711', 'stack, stderr, memory, jobs of this one'],
+      ['swarm deaths --json --limit 1', 'the last one, for scripts'],
+    ],
+  },
+  quiet: {
+    ...control,
+    describe: 'take no new jobs; those that run go on',
+    examples: [
+      ['swarm quiet all', 'every master of the namespace'],
+      ['swarm quiet web1', 'the master on host web1'],
+      ['swarm quiet 4711', 'the master or child with this pid'],
+      ['swarm quiet web1:4711', 'by the beginning of its identity'],
+      ['swarm quiet 2', 'slot 2, where only one master runs'],
+    ],
+  },
+  resume: {
+    ...control,
+    describe: 'take jobs again after quiet',
+    examples: [
+      ['swarm resume all', 'every master of the namespace'],
+      ['swarm resume 4711', 'as in swarm quiet 4711'],
+    ],
+  },
+  stop: {
+    ...control,
+    describe: 'drain and leave: a master, or one child for good',
+    examples: [
+      ['swarm stop web1', 'the master on host web1'],
+      ['swarm stop 4711', 'this child; its slot goes with it'],
+    ],
+  },
+  roll: {
+    ...control,
+    usage: '[master] [options]',
+    describe: 'replace every child by a new generation, one by one',
+    takes: ['master?'],
+    examples: [
+      ['swarm roll', 'all masters, one after the other'],
+      ['swarm roll web1', 'the master on host web1'],
+    ],
+  },
+  recycle: {
+    ...control,
+    usage: '<child> [options]',
+    describe: 'replace one child; the new one is ready before',
+    takes: ['child'],
+    examples: [
+      ['swarm recycle 4711', 'the child with this pid'],
+      ['swarm recycle 2', 'slot 2, where only one master runs'],
+    ],
+  },
+  scale: {
+    ...control,
+    usage: '<master> <n> [options]',
+    describe: 'change the number of children at run time',
+    takes: ['master', 'n'],
+    examples: [
+      ['swarm scale web1 8', 'until the master ends'],
+      ['swarm scale web1 mail=4', 'of one group'],
     ],
   },
   redis: {

@@ -11,11 +11,13 @@ import { loaderArguments } from './process/fork.js';
 import { isAlive, rawHostName, readBootId, readPidNamespace, readStartTicks } from './process/proc.js';
 import { orphansOf } from './recovery/predecessors.js';
 import { checkRedis } from './redis/checks.js';
-import { connect, type RedisClient } from './redis/connect.js';
+import { type ConnectionRole, connect, type RedisClient } from './redis/connect.js';
 import { type EmbeddedServer, startEmbedded } from './redis/embedded.js';
 import { resolveRedis } from './redis/resolve.js';
 import { stateDirectory } from './redis/state.js';
 import { parseRedisUrl, redactUrl } from './redis/url.js';
+import { CommandListener } from './registry/command-listener.js';
+import { DeathStream } from './registry/death-stream.js';
 import { findPredecessors } from './registry/predecessors.js';
 import { readSnapshot } from './registry/reader.js';
 import type { MasterInfo } from './registry/schema.js';
@@ -38,6 +40,8 @@ export async function runMaster(config: Config): Promise<ExitCode> {
 
 interface UsableRedis {
   client: RedisClient;
+  /** Another connection, for commands that block. */
+  openBlocking(): RedisClient;
   url: string;
   isEmbedded: boolean;
 }
@@ -50,18 +54,34 @@ async function withRedis(
   // before anything is started: a mistake here is the commonest, and costs nothing to find
   loaderArguments(config.app);
   const choice = resolveRedis({ redis: config.redis, env: process.env, pid: process.pid });
-  const embedded = choice.kind === 'embedded' ? await startEmbedded({ stateDir: stateDirectory(), log: (level, text) => log[level](text) }) : null;
+  const embedded =
+    choice.kind === 'embedded'
+      ? await startEmbedded({ stateDir: stateDirectory(), log: (level, text) => log[level](text) })
+      : null;
   const url = choice.kind === 'embedded' ? (embedded as EmbeddedServer).url : choice.url;
   const name = `${CLIENT_NAME}-${process.pid}`;
-  const client = connect(parseRedisUrl(url, '--redis'), { name, role: 'registry', tlsNoVerify: config.redisTlsNoVerify });
+  const open = (role: ConnectionRole, name: string): RedisClient => {
+    return connect(parseRedisUrl(url, '--redis'), { name, role, tlsNoVerify: config.redisTlsNoVerify });
+  };
+  const client = open('registry', name);
   try {
     const { version } = await check(client, url, config, log);
-    log.info(embedded ? 'Redis: an embedded one, as none was named (--redis URL or REDIS_URL names another)' : 'Redis', {
-      url: redactUrl(url),
-      version,
-      server: embedded?.server,
+    log.info(
+      embedded
+        ? 'Redis: an embedded one, as none was named (--redis URL or REDIS_URL names another)'
+        : 'Redis',
+      {
+        url: redactUrl(url),
+        version,
+        server: embedded?.server,
+      },
+    );
+    return await use({
+      client,
+      openBlocking: () => open('blocking', `${name}-commands`),
+      url,
+      isEmbedded: embedded !== null,
     });
-    return await use({ client, url, isEmbedded: embedded !== null });
   } finally {
     client.disconnect();
     await embedded?.stopIfUnused({ ownNamePrefix: name }).catch((error: unknown) => {
@@ -70,7 +90,12 @@ async function withRedis(
   }
 }
 
-async function check(client: RedisClient, url: string, config: Config, log: Logger): Promise<{ version: string }> {
+async function check(
+  client: RedisClient,
+  url: string,
+  config: Config,
+  log: Logger,
+): Promise<{ version: string }> {
   const onLoading = ({ percent }: { percent: number | null }): void => {
     log.info('Redis loads its data', { done: percent === null ? undefined : `${Math.round(percent)}%` });
   };
@@ -95,17 +120,33 @@ async function supervise(config: Config, log: Logger, redis: UsableRedis): Promi
     });
   }
   const count = config.groups.reduce((sum, group) => sum + group.count, 0);
-  log.info('starting', { app: config.app, count, identity: info.identity, version: info.version, node: info.node });
+  log.info('starting', {
+    app: config.app,
+    count,
+    identity: info.identity,
+    version: info.version,
+    node: info.node,
+  });
   const shell = new MasterShell({
     config,
     info,
     log,
     writer,
+    deathStream: new DeathStream(redis.client, config.namespace),
     redisUrl: redis.url,
     redisIsEmbedded: redis.isEmbedded,
     orphans: orphansOf(predecessors),
   });
-  const code = await shell.run();
+  const listener = new CommandListener({
+    blocking: redis.openBlocking(),
+    writing: redis.client,
+    namespace: config.namespace,
+    identity: info.identity,
+    log,
+    onCommand: (command, reply) => shell.command(command, reply),
+  });
+  listener.start();
+  const code = await shell.run().finally(() => listener.close());
   if (code === EXIT.appFailed) throw appFailed(config, shell.appError);
   log.info('stopped', { exit: code });
   return code;

@@ -64,7 +64,7 @@ export interface JobRef {
 }
 
 /** How a child died, for the blame of the jobs that it held. */
-export interface Death {
+export interface DeathNotice {
   /** The dead child's identity: one death is never counted twice. */
   id: string;
   /** One word, as in the log: `oom-kill`, `signal` … */
@@ -104,7 +104,7 @@ export type MasterMessage =
       releaseId: string;
       holdings: Holding[];
       /** null: nobody is to be blamed for it. */
-      death: Death | null;
+      death: DeathNotice | null;
       /** Exact deaths at which a job is failed for good; null: never. */
       quarantineAfter: number | null;
     };
@@ -122,6 +122,8 @@ export type ChildMessage =
   | { type: 'draining'; busy: number }
   /** Nothing is held any more (unless `error` says why); close hooks run now, then the child exits. */
   | { type: 'drained'; handedBack: ActiveJob[]; error: string | null }
+  /** Said before the addon's code runs: loading it may be what kills. */
+  | { type: 'addonLoaded'; file: string }
   | { type: 'log'; level: 'debug' | 'info' | 'warn' | 'error'; message: string };
 
 /** The envelope; see the file comment. */
@@ -134,7 +136,10 @@ export function wrap<M extends MasterMessage | ChildMessage>(message: M): Envelo
 }
 
 /** `foreign`: not ours. `malformed`: ours by its envelope, but not a message we know. */
-export type Parsed<M> = { kind: 'message'; message: M } | { kind: 'foreign' } | { kind: 'malformed'; why: string };
+export type Parsed<M> =
+  | { kind: 'message'; message: M }
+  | { kind: 'foreign' }
+  | { kind: 'malformed'; why: string };
 
 export function parseMasterMessage(raw: unknown): Parsed<MasterMessage> {
   return parse(raw, MASTER_FIELDS);
@@ -236,10 +241,14 @@ const CHILD_FIELDS: Fields<ChildMessage> = {
   },
   draining: { busy: isCount },
   drained: { handedBack: listOf(isActiveJob), error: nullOr(isString) },
+  addonLoaded: { file: isString },
   log: { level: oneOf('debug', 'info', 'warn', 'error'), message: isString },
 };
 
-function parse<M extends { type: string }>(raw: unknown, types: Record<string, Record<string, Check>>): Parsed<M> {
+function parse<M extends { type: string }>(
+  raw: unknown,
+  types: Record<string, Record<string, Check>>,
+): Parsed<M> {
   if (!isRecord(raw) || !Object.hasOwn(raw, 'swarm')) return { kind: 'foreign' };
   const body = raw['swarm'];
   if (!isRecord(body) || typeof body['type'] !== 'string') return { kind: 'malformed', why: 'no type' };

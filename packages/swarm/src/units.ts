@@ -9,7 +9,7 @@ const SIZE_BYTES = { KB: 1e3, MB: 1e6, GB: 1e9, KiB: 2 ** 10, MiB: 2 ** 20, GiB:
 /** What `parseDuration` accepts, to end a sentence with. */
 export const DURATION_FORMS = '250ms, 25s, 2m or 1h';
 /** What `parseSize` accepts, to end a sentence with. */
-export const SIZE_FORMS = '512MB, 512MiB or 1GiB (MB = 10^6 bytes, MiB = 2^20)';
+const SIZE_FORMS = '512MB, 512MiB or 1GiB (MB = 10^6 bytes, MiB = 2^20)';
 
 /** `250ms`, `25s`, `1.5m`, `1h` → whole milliseconds; undefined: not a duration. */
 export function parseDuration(text: string): number | undefined {

@@ -5,7 +5,7 @@ import type { WorkerOptions as BullWorkerOptions, Job, JobsOptions, Queue, Worke
 import { Redis } from 'ioredis';
 import { type BullWorker, redisIdOfWorker } from '../dist/child/bullmq.js';
 import { Workers } from '../dist/child/workers.js';
-import type { Death, Holding, JobRef } from '../dist/protocol.js';
+import type { DeathNotice, Holding, JobRef } from '../dist/protocol.js';
 import { type ReleaseOrder, releaseHoldings } from '../dist/recovery/release.js';
 import { BULLMQ_RELEASES, type BullmqRelease } from './bullmq-releases.js';
 import { startRedis, type TestRedis } from './redis-server.js';
@@ -358,7 +358,7 @@ for (const bull of BULLMQ_RELEASES) {
 
 let deaths = 0;
 
-function death(): Death {
+function death(): DeathNotice {
   return {
     id: `host:${++deaths}:x`,
     cause: 'signal',

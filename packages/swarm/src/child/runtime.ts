@@ -8,6 +8,7 @@ import { identityOf } from '../identity.js';
 import type { MasterMessage } from '../protocol.js';
 import { canRelease, type Released, releaseHoldings } from '../recovery/release.js';
 import { Strays } from '../recovery/strays.js';
+import { reportAddons } from './addons.js';
 import { type AppDefinition, onAppDefined, provideRuntime } from './app-registration.js';
 import { Heart } from './beat.js';
 import { type BullWorker, type FoundBullmq, findBullmq } from './bullmq.js';
@@ -78,6 +79,7 @@ class ChildRuntime {
       () => this.#leaveAlone(),
     );
     this.#reportErrors();
+    reportAddons((file) => this.#channel.send({ type: 'addonLoaded', file }));
     this.#heart.start();
     if (this.#options.watchdog) {
       startWatchdog({
@@ -106,7 +108,12 @@ class ChildRuntime {
       // the app has a handler of its own, and may well go on
       if (process.listenerCount('uncaughtException') > 0) return;
       const { message, stack } = describe(error);
-      this.#channel.send({ type: 'uncaught', phase: this.#phase === 'boot' ? 'boot' : 'run', message, stack });
+      this.#channel.send({
+        type: 'uncaught',
+        phase: this.#phase === 'boot' ? 'boot' : 'run',
+        message,
+        stack,
+      });
     });
     process.on('beforeExit', () => {
       if (this.#phase !== 'boot') return;
@@ -118,8 +125,11 @@ class ChildRuntime {
   }
 
   #noWorkers(what: 'ended' | 'runs'): string {
-    const seen = this.#bullmq ? `bullmq ${this.#bullmq.version} (${this.#bullmq.file})` : 'no bullmq to be found beside it';
-    const state = what === 'ended' ? 'ended without starting a BullMQ Worker' : 'runs, but has started no BullMQ Worker';
+    const seen = this.#bullmq
+      ? `bullmq ${this.#bullmq.version} (${this.#bullmq.file})`
+      : 'no bullmq to be found beside it';
+    const state =
+      what === 'ended' ? 'ended without starting a BullMQ Worker' : 'runs, but has started no BullMQ Worker';
     return (
       `${this.#app} ${state}, and exports no defineApp() (${seen}). ` +
       "A bundled program hides its bullmq: import { track } from 'bullmq-swarm' and call track(worker) for each Worker, " +

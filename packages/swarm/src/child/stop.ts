@@ -3,6 +3,7 @@
  * what is unfinished, says so, runs the close hooks, and exits. Each step is bounded, and a step that
  * fails does not keep the next one from running.
  */
+
 import type { ActiveJob } from '../protocol.js';
 import { handBack } from '../recovery/hand-back.js';
 import type { Channel } from './channel.js';

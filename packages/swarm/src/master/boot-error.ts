@@ -3,6 +3,8 @@ import type { Config } from '../config.js';
 import type { ChildHandle } from '../process/child-handle.js';
 import type { KillReason } from '../supervisor/state.js';
 
+const MAX_LINE_LENGTH = 400;
+
 type Evidence = Pick<ChildHandle, 'uncaught' | 'workers' | 'exit'>;
 
 /** The app's own words, where there are any. */
@@ -13,12 +15,34 @@ export function bootError(
 ): string {
   if (uncaught) return uncaught.stack || uncaught.message;
   if (killedFor === 'boot-timeout') {
-    const why = workers.length > 0 ? 'its Workers have no connection' : 'it has started no BullMQ Worker';
+    const seen = workers.length > 0;
+    const why = seen ? 'its Workers have no connection' : 'it has started no BullMQ Worker';
+    const cure = seen
+      ? ''
+      : " A bundled program hides its own: import { track } from 'bullmq-swarm', call track(worker).";
     return (
       `${app} was not ready within ${bootTimeoutMs} ms (--boot-timeout): ${why}. A program is ready when its first ` +
-      'BullMQ Worker runs on a live connection, an app of defineApp() when its boot() is done.'
+      `BullMQ Worker runs on a live connection, an app of defineApp() when its boot() is done.${cure}`
     );
   }
-  const how = exit?.signal ? `was ended by ${exit.signal}` : `ended itself with exit code ${exit?.code ?? 'unknown'}`;
+  const how = exit?.signal
+    ? `was ended by ${exit.signal}`
+    : `ended itself with exit code ${exit?.code ?? 'unknown'}`;
   return `its process ${how} before it was ready, without an error; its output above may say more`;
+}
+
+/** The same in one line; also of a child that was ready, but did not live for long. */
+export function whyEnded(
+  child: Evidence & Pick<ChildHandle, 'readyAtMs'>,
+  killedFor: KillReason | null,
+  config: Pick<Config, 'app' | 'bootTimeoutMs'>,
+): string {
+  const { uncaught, exit, readyAtMs } = child;
+  if (readyAtMs === null || uncaught) return firstLine(bootError(child, killedFor, config));
+  return `it was ready, and then ${exit?.signal ? `was ended by ${exit.signal}` : `exited with code ${exit?.code ?? 'unknown'}`}`;
+}
+
+function firstLine(text: string): string {
+  const line = text.split('\n', 1)[0] ?? '';
+  return line.length > MAX_LINE_LENGTH ? `${line.slice(0, MAX_LINE_LENGTH)}…` : line;
 }

@@ -3,14 +3,14 @@
  * on this host left behind. What is still owed when the master leaves stays in the registry for the next.
  */
 import { isAlive, readStartTicks } from '../process/proc.js';
-import type { Death, Holding } from '../protocol.js';
+import type { DeathNotice, Holding } from '../protocol.js';
 import type { Orphan } from '../recovery/predecessors.js';
 import type { Owed } from '../registry/schema.js';
 
 export class Debts {
   readonly #owed = new Map<string, Holding[]>();
   /** By owner, until a first sweep was carried out: what is found after it came too late to have run. */
-  readonly #deaths = new Map<string, Death>();
+  readonly #deaths = new Map<string, DeathNotice>();
   #orphans: readonly Orphan[];
 
   constructor(orphans: readonly Orphan[]) {
@@ -26,11 +26,11 @@ export class Debts {
   }
 
   /** How the owner of debts died. */
-  explain(death: Death): void {
+  explain(death: DeathNotice): void {
     if (this.#owed.has(death.id)) this.#deaths.set(death.id, death);
   }
 
-  deathOf(owner: string): Death | null {
+  deathOf(owner: string): DeathNotice | null {
     return this.#deaths.get(owner) ?? null;
   }
 

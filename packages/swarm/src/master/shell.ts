@@ -12,21 +12,28 @@ import { type Sample, Sampler } from '../process/memory.js';
 import type { ChildMessage } from '../protocol.js';
 import { holdingsOf } from '../recovery/holdings.js';
 import type { Orphan } from '../recovery/predecessors.js';
+import type { Reply } from '../registry/command-listener.js';
+import type { Command } from '../registry/commands.js';
+import type { DeathStream } from '../registry/death-stream.js';
 import { Reporter } from '../registry/reporter.js';
 import type { ChildRecord, LastDeath, MasterInfo } from '../registry/schema.js';
 import type { MasterReport, RegistryWriter } from '../registry/writer.js';
 import { decide } from '../supervisor/decide.js';
 import type { Effect, SupervisorEvent } from '../supervisor/events.js';
+import { isGoing } from '../supervisor/scale.js';
 import {
   childrenOf,
   DEFAULT_POLICY,
   initialState,
+  type KillReason,
   nextDueAtMs,
   type Slot,
   type SupervisorState,
 } from '../supervisor/state.js';
-import { bootError } from './boot-error.js';
-import { deathOf } from './death.js';
+import { bootError, whyEnded } from './boot-error.js';
+import { CommandCenter } from './command-center.js';
+import { noticeOf } from './death-notice.js';
+import { type Death, Deaths } from './deaths.js';
 import { Debts } from './debts.js';
 import { Narrator, where } from './narrator.js';
 import { childRecord, emptySeatRecord, masterState, onRedisClock } from './records.js';
@@ -47,6 +54,7 @@ export interface MasterParts {
   info: MasterInfo;
   log: Logger;
   writer: RegistryWriter;
+  deathStream: DeathStream;
   redisUrl: string;
   redisIsEmbedded: boolean;
   /** What predecessors' children left behind. */
@@ -59,17 +67,22 @@ export class MasterShell {
   readonly #narrator: Narrator;
   readonly #reporter: Reporter;
   readonly #debts: Debts;
+  readonly #deaths: Deaths;
+  readonly #center = new CommandCenter((identity, killedFor) => this.#whyEnded(identity, killedFor));
   readonly #sampler = new Sampler();
   /** By identity. */
   readonly #children = new Map<string, ChildHandle>();
   readonly #samples = new Map<number, Sample>();
   /** By slot: who sat there before, and how it ended. */
   readonly #last = new Map<number, { record: ChildRecord; death: LastDeath }>();
+  /** By identity: those whose end is to be announced. */
+  readonly #judged = new Map<string, Death>();
   #state: SupervisorState;
   readonly #queue: SupervisorEvent[] = [];
   #deciding = false;
   #dueTimer: NodeJS.Timeout | undefined;
   #sampling = false;
+  #wanted = 0;
   #appError: string | null = null;
   #finish: (code: ExitCode) => void = () => {};
 
@@ -80,13 +93,23 @@ export class MasterShell {
     this.#narrator = new Narrator(log);
     this.#debts = new Debts(parts.orphans);
     const { drainTimeoutMs, bootTimeoutMs } = config;
-    this.#state = initialState(config.groups, { ...DEFAULT_POLICY, drainTimeoutMs, bootTimeoutMs }, performance.now());
+    this.#state = initialState(
+      config.groups,
+      { ...DEFAULT_POLICY, drainTimeoutMs, bootTimeoutMs },
+      performance.now(),
+    );
     this.#reporter = new Reporter({
       writer,
       log,
       snapshot: (clockOffsetMs) => this.#report(clockOffsetMs),
       onLost: () => this.#enqueue({ type: 'redisLost' }),
       onBack: () => this.#enqueue({ type: 'redisBack' }),
+    });
+    this.#deaths = new Deaths({
+      info: parts.info,
+      log,
+      stream: parts.deathStream,
+      clockOffsetMs: () => this.#reporter.clockOffsetMs,
     });
   }
 
@@ -110,9 +133,17 @@ export class MasterShell {
     clearInterval(ticker);
     clearTimeout(this.#dueTimer);
     this.#sampler.close();
-    await this.#reporter.close(this.#debts.list.length > 0 ? 'write' : 'remove', LAST_WRITE_MS);
+    const lastReport = this.#debts.list.length > 0 ? 'write' : 'remove';
+    await Promise.all([this.#deaths.close(LAST_WRITE_MS), this.#reporter.close(lastReport, LAST_WRITE_MS)]);
     stopListening();
     return code;
+  }
+
+  /** A request through the registry. */
+  command(command: Command, reply: Reply): void {
+    this.#log.info('command', { ...command });
+    const event = this.#center.take(command, reply, this.#state, performance.now());
+    if (event) this.#enqueue(event);
   }
 
   #onSignal(event: SupervisorEvent, signal: NodeJS.Signals): void {
@@ -129,8 +160,10 @@ export class MasterShell {
     if (this.#deciding) return;
     this.#deciding = true;
     for (let next = this.#queue.shift(); next; next = this.#queue.shift()) {
-      const { state, effects } = decide(this.#state, next, { nowMs: performance.now(), random: Math.random() });
+      const nowMs = performance.now();
+      const { state, effects } = decide(this.#state, next, { nowMs, random: Math.random() });
       this.#state = state;
+      this.#center.observe(state, effects, nowMs);
       for (const effect of effects) this.#carryOut(effect);
     }
     this.#deciding = false;
@@ -195,6 +228,7 @@ export class MasterShell {
       });
       const { identity, pid } = child;
       this.#children.set(identity, child);
+      this.#deaths.born(child);
       this.#narrator.spawned(child);
       this.#enqueue({ type: 'childSpawned', slot: index, seat, identity, pid, generation });
     } catch (error) {
@@ -213,6 +247,7 @@ export class MasterShell {
         const { releaseId, error, unserved } = message;
         this.#narrator.released(child, message);
         if (error === null) this.#debts.swept(releaseId);
+        this.#deaths.released(message);
         this.#enqueue({ type: 'releaseAnswered', releaseId, by: identity, error, unserved });
         return;
       }
@@ -227,6 +262,7 @@ export class MasterShell {
       case 'workerStarted':
         return this.#reporter.changed();
       case 'waiting':
+      case 'addonLoaded':
       case 'beat':
         return;
     }
@@ -239,21 +275,33 @@ export class MasterShell {
     const held = holdings.length > 0;
     if (held && !drained) this.#debts.add(identity, holdings);
     const slot = this.#slot(index);
-    const death: LastDeath = { atMs: Date.now(), identity, pid, code, signal };
-    if (slot) this.#last.set(index, { record: childRecord(slot, child, this.#samples.get(pid), death), death });
+    const sample = this.#samples.get(pid);
+    const told = slot && childrenOf(slot).find((other) => other.identity === identity);
+    const { killedFor = null, leavesFor = null } = told ?? {};
+    const judged = this.#deaths.died(child, { killedFor, leavesFor }, { sample, owes: held && !drained });
+    this.#judged.set(identity, judged);
+    this.#debts.explain(noticeOf(child, judged.cause, Date.now()));
+    const death: LastDeath = { atMs: Date.now(), identity, pid, code, signal, cause: judged.cause };
+    if (slot) this.#last.set(index, { record: childRecord(slot, child, sample, death), death });
     this.#enqueue({ type: 'childExited', slot: index, identity, drained, held });
+    this.#judged.delete(identity);
     this.#children.delete(identity);
     this.#samples.delete(pid);
   }
 
   #announceExit(effect: Extract<Effect, { type: 'announceExit' }>): void {
-    const { identity, killedFor, leavesFor, restartInMs } = effect;
+    const { identity, killedFor, restartInMs } = effect;
     const child = this.#children.get(identity);
-    if (!child) return;
-    const rssBytes = this.#samples.get(child.pid)?.rssBytes ?? null;
-    this.#narrator.exited(child, { killedFor, leavesFor, restartInMs, rssBytes });
-    this.#debts.explain(deathOf(child, { killedFor, leavesFor }));
+    const death = this.#judged.get(identity);
+    if (!child || !death) return;
+    this.#narrator.exited(child, death, restartInMs);
     if (child.readyAtMs === null) this.#appError = bootError(child, killedFor, this.#parts.config);
+  }
+
+  /** In one line, for whoever asked for a replacement. */
+  #whyEnded(identity: string, killedFor: KillReason | null): string | null {
+    const child = this.#children.get(identity);
+    return child ? whyEnded(child, killedFor, this.#parts.config) : null;
   }
 
   #settle(owner: string): void {
@@ -284,24 +332,36 @@ export class MasterShell {
     this.#sampling = true;
     try {
       const pids = [...this.#children.values()].map(({ pid }) => pid);
-      for (const [pid, sample] of await this.#sampler.sample(pids)) this.#samples.set(pid, sample);
+      for (const [pid, sample] of await this.#sampler.sample(pids)) {
+        // a zombie has none; its last living sample says more
+        if (sample.rssBytes !== 0) this.#samples.set(pid, sample);
+      }
+      this.#deaths.look(this.#children.values(), this.#samples);
     } finally {
       this.#sampling = false;
     }
   }
 
   #report(clockOffsetMs: number): MasterReport {
-    const { info, config } = this.#parts;
+    const { info } = this.#parts;
     const { phase, generation, slots } = this.#state;
     const records = slots.flatMap((slot) => this.#records(slot));
     return {
       info: { ...info, startedAtMs: info.startedAtMs + clockOffsetMs },
       state: masterState(phase, slots),
       generation,
-      count: config.groups.reduce((sum, { count }) => sum + count, 0),
+      count: this.#count(),
       children: records.map((record) => onRedisClock(record, clockOffsetMs)),
       owed: this.#debts.list,
     };
+  }
+
+  /** Children wanted; it may have been changed at run time. */
+  #count(): number {
+    const { phase, slots } = this.#state;
+    if (phase === 'running' || phase === 'quiet')
+      this.#wanted = slots.filter((slot) => !isGoing(slot)).length;
+    return this.#wanted;
   }
 
   /** Whoever sits in a slot, comes to it or leaves it; an empty one shows its last child. */

@@ -6,7 +6,7 @@
  * did it. An innocent job can collect shared deaths, so they weigh less; in a swarm app one is enough to
  * make the job run alone from then on, where the next death tells.
  */
-import type { Blame, Death } from '../protocol.js';
+import type { Blame, DeathNotice } from '../protocol.js';
 
 /** Ended from within, or by what a job did. Leaving as told, failing to boot and losing a host are no job's fault. */
 const COUNTED: ReadonlySet<string> = new Set([
@@ -70,7 +70,7 @@ export interface DeathNote {
   blame: keyof Blame;
 }
 
-export function noteOf({ id, cause, detail, atMs }: Death, blame: keyof Blame): DeathNote {
+export function noteOf({ id, cause, detail, atMs }: DeathNotice, blame: keyof Blame): DeathNote {
   return { death: id, cause: detail ? `${cause} ${detail}` : cause, atMs, blame };
 }
 

@@ -8,7 +8,7 @@
  */
 import { type BullJobClass, type BullWorker, clientOf, runScript } from '../child/bullmq.js';
 import type { Workers } from '../child/workers.js';
-import type { Death, Holding, JobRef, ReleasedJob } from '../protocol.js';
+import type { DeathNotice, Holding, JobRef, ReleasedJob } from '../protocol.js';
 import { isTooMuch, judge, noteOf, quarantineReason } from './blame.js';
 import { type FoundJob, findHeldJobs } from './held-jobs.js';
 import { luaScript } from './lua-script.js';
@@ -22,7 +22,7 @@ export interface ReleaseOrder {
   /** The same for everybody who releases this child's jobs. */
   releaseId: string;
   holdings: readonly Holding[];
-  death: Death | null;
+  death: DeathNotice | null;
   quarantineAfter: number | null;
 }
 
@@ -77,12 +77,12 @@ async function search(worker: BullWorker, holding: Holding, releaseId: string): 
 }
 
 /** A job that waits for others runs beside nobody; where only such are left, one of them had its turn. */
-function runningAmong(jobs: readonly OwedJob[], death: Death | null): readonly OwedJob[] {
+function runningAmong(jobs: readonly OwedJob[], death: DeathNotice | null): readonly OwedJob[] {
   const running = jobs.filter((job) => !waits(job, death));
   return running.length > 0 ? running : jobs;
 }
 
-function waits(job: JobRef, death: Death | null): boolean {
+function waits(job: JobRef, death: DeathNotice | null): boolean {
   return death?.waiting.some((other) => isSame(job, other)) ?? false;
 }
 

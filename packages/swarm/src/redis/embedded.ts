@@ -119,7 +119,9 @@ function settingsOrNone(paths: StatePaths): Settings | null {
 }
 
 async function underLock<T>(paths: StatePaths, work: () => Promise<T>): Promise<T> {
-  const lock = await acquireLock(paths.lock, LOCK_TIMEOUT_MS);
+  const lock = await acquireLock(paths.lock, LOCK_TIMEOUT_MS).catch((error: unknown) => {
+    throw stateError(paths.directory, error);
+  });
   if (lock === null) {
     throw redisError(
       'SWARM_EMBEDDED_FAILED',
@@ -237,9 +239,9 @@ function handle(paths: StatePaths, settings: Settings, held: Probe, reused: bool
   };
 }
 
-/** Connections that were just closed may still be listed for a moment. */
+/** Connections that were just closed may still be listed, and `swarm stop` reads its answer just now. */
 async function isUnused(probe: Probe, ownNamePrefix: string | undefined): Promise<boolean> {
-  for (let look = 0; look < 4; look += 1) {
+  for (let look = 0; look < 12; look += 1) {
     if ((await probe.otherClients(ownNamePrefix)) === 0) return true;
     await sleep(POLL_MS);
   }

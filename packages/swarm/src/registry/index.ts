@@ -1,8 +1,11 @@
 /**
  * Public API `bullmq-swarm/registry`: what all masters of a namespace say about themselves.
  */
+import type { DeathRecord } from '../death.js';
 import type { RedisClient } from '../redis/connect.js';
+import { type DeathQuery, type DeathsReading, readDeaths } from './deaths.js';
 import { checkNamespace, DEFAULT_NAMESPACE } from './keys.js';
+import type { RegistryCommand } from './orders.js';
 import {
   type ChildOnHost,
   childrenOf,
@@ -12,8 +15,23 @@ import {
   readSnapshot,
 } from './reader.js';
 import type { MasterRecord, RunningJob } from './schema.js';
+import { type CommandOptions, type CommandResult, sendToAll } from './send.js';
 
+export type {
+  DeathCause,
+  DeathJob,
+  DeathRecord,
+  Evidence,
+  JobBlame,
+  JobOutcome,
+  MemoryPoint,
+  OomEvidence,
+  UncaughtEvidence,
+} from '../death.js';
 export type { ActiveJob, WorkerInfo } from '../protocol.js';
+export type { Answer } from './commands.js';
+export type { DeathQuery, DeathsReading } from './deaths.js';
+export type { RegistryCommand } from './orders.js';
 export type { ChildOnHost, RegistryClient, RegistrySnapshot } from './reader.js';
 export type {
   ChildRecord,
@@ -24,6 +42,8 @@ export type {
   MasterState,
   RunningJob,
 } from './schema.js';
+export type { CommandOptions, CommandResult } from './send.js';
+export type { Target } from './target.js';
 
 export interface RegistryOptions {
   /**
@@ -38,7 +58,7 @@ export interface RegistryOptions {
 }
 
 /**
- * Reads a registry.
+ * Reads a registry, and sends commands to the masters in it.
  *
  * ```ts
  * const registry = new Registry({ redis: 'redis://localhost' });
@@ -46,8 +66,8 @@ export interface RegistryOptions {
  * await registry.close();
  * ```
  *
- * Connects at the first call. Every method takes two round trips, and rejects with a `SwarmError` within
- * about 5 s when Redis cannot be used. Entries that are malformed are left out.
+ * Connects at the first call. Every method but `send` takes two round trips, and rejects with a `SwarmError`
+ * within about 5 s when Redis cannot be used. Entries that are malformed are left out.
  */
 export class Registry {
   readonly namespace: string;
@@ -75,12 +95,46 @@ export class Registry {
     return jobsOf(await this.snapshot());
   }
 
+  /** How processes of all masters ended, the newest first; by default without those that left as told. */
+  async deaths(query: DeathQuery = {}): Promise<DeathRecord[]> {
+    return (await this.readDeaths(query)).deaths;
+  }
+
+  /** The same, with what was skipped. */
+  readDeaths(query: DeathQuery = {}): Promise<DeathsReading> {
+    return this.#read((client) => readDeaths(client, this.namespace, query));
+  }
+
   /** Masters with Redis's time of the reading, which ages are to be counted from, and what was skipped. */
-  async snapshot(): Promise<RegistrySnapshot> {
+  snapshot(): Promise<RegistrySnapshot> {
+    return this.#read((client) => readSnapshot(client, this.namespace));
+  }
+
+  /**
+   * Asks masters to do something, and resolves when each has said what came of it, in the order of
+   * `masters()`.
+   *
+   * ```ts
+   * await registry.send({ type: 'quiet', target: 'all' });
+   * await registry.send({ type: 'recycle', target: child.identity });
+   * await registry.send({ type: 'scale', target: 'web1', count: 8 });
+   * ```
+   *
+   * `target` is what `swarm quiet` and its like take: `all`, an identity or the beginning of one, a pid, a host,
+   * or a slot's number where only one master runs. `roll` without one is of all masters, one after the other, and
+   * ends at the first that could not be rolled. A wedged child can be commanded as well: its master does it.
+   *
+   * What could not be done is a result with `state: 'failed'` and a message that says why: the master is gone, it
+   * does not answer within 5 s (the command is withdrawn then), `deadlineMs` passed (default 10 min; what is under
+   * way goes on). A Redis that goes away meanwhile is waited for. Rejects with a `SwarmError`:
+   * `SWARM_NO_TARGET` (nobody, or several, are called that, or it is stale), `SWARM_BAD_TARGET` (a child where a
+   * master is wanted, or the reverse), `SWARM_BAD_COUNT`, or what `masters()` rejects with.
+   */
+  async send(command: RegistryCommand, options: CommandOptions = {}): Promise<CommandResult[]> {
     const connection = await this.#connect();
     try {
       await connection.ready();
-      return await readSnapshot(connection.client, this.namespace);
+      return await sendToAll(connection.client, this.namespace, command, options);
     } catch (error) {
       throw await connection.explain(error);
     }
@@ -94,6 +148,16 @@ export class Registry {
       ({ close }) => close(),
       () => undefined,
     );
+  }
+
+  async #read<T>(read: (client: RegistryClient) => Promise<T>): Promise<T> {
+    const connection = await this.#connect();
+    try {
+      await connection.ready();
+      return await read(connection.client);
+    } catch (error) {
+      throw await connection.explain(error);
+    }
   }
 
   #connect(): Promise<Connection> {

@@ -48,10 +48,16 @@ export class Reporter {
     this.#onBack = parts.onBack;
   }
 
+  /** Redis's clock minus this host's, as last measured. */
+  get clockOffsetMs(): number {
+    return this.#clockOffsetMs;
+  }
+
   /** Something that readers see has changed. */
   changed(): void {
     if (this.#writing) this.#changedMeanwhile = true;
-    else if (this.#lostAtMs === null) this.#schedule(Math.max(0, this.#lastWriteAtMs + COALESCE_MS - performance.now()));
+    else if (this.#lostAtMs === null)
+      this.#schedule(Math.max(0, this.#lastWriteAtMs + COALESCE_MS - performance.now()));
   }
 
   /** The last write: nothing follows it. */
@@ -90,7 +96,10 @@ export class Reporter {
   async #write(): Promise<void> {
     this.#lastWriteAtMs = performance.now();
     try {
-      const { redisTimeMs, rttUs } = await this.#writer.beat(this.#snapshot(this.#clockOffsetMs), this.#rttUs);
+      const { redisTimeMs, rttUs } = await this.#writer.beat(
+        this.#snapshot(this.#clockOffsetMs),
+        this.#rttUs,
+      );
       const isFirst = this.#rttUs === null;
       this.#rttUs = rttUs;
       this.#clockOffsetMs = Math.round(redisTimeMs + rttUs / 2_000 - Date.now());
@@ -112,10 +121,13 @@ export class Reporter {
       return;
     }
     this.#saidAtMs = nowMs;
-    this.#log.error('registry is not written: Redis does not take it; children go on, and it is tried every second', {
-      error: error instanceof Error ? error.message : String(error),
-      for: `${Math.round((nowMs - this.#lostAtMs) / 1_000)}s`,
-    });
+    this.#log.error(
+      'registry is not written: Redis does not take it; children go on, and it is tried every second',
+      {
+        error: error instanceof Error ? error.message : String(error),
+        for: `${Math.round((nowMs - this.#lostAtMs) / 1_000)}s`,
+      },
+    );
   }
 
   #back(): void {

@@ -29,7 +29,13 @@ export type MasterEvent =
   | { type: 'redisLost' }
   | { type: 'redisBack' }
   /** `unserved`: queues of the dead child that the releaser does not work for. */
-  | { type: 'releaseAnswered'; releaseId: string; by: string; error: string | null; unserved: readonly string[] }
+  | {
+      type: 'releaseAnswered';
+      releaseId: string;
+      by: string;
+      error: string | null;
+      unserved: readonly string[];
+    }
   /** A master that ran here before left a child's jobs behind. */
   | { type: 'predecessorFound'; owner: string };
 

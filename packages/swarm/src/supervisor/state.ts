@@ -17,7 +17,7 @@ export type SlotState = 'starting' | 'up' | 'quiet' | 'stopping' | 'backoff' | '
 /** `stopped`: every slot is empty, the exit code is decided. */
 export type Phase = 'running' | 'quiet' | 'stopping' | 'stopped';
 
-export type KillReason = 'boot-timeout' | 'stop-timeout' | 'max-memory-hard';
+export type KillReason = 'boot-timeout' | 'stop-timeout' | 'max-memory-hard' | 'stuck' | 'job-timeout';
 
 /** Why a child was told to leave. */
 export type LeaveReason = 'stop' | 'scale' | 'roll' | 'recycle';
@@ -207,12 +207,19 @@ export function newSlot(index: number, group: string, nowMs: number): Slot {
 
 /** Everybody who lives in a slot. */
 export function childrenOf(slot: Slot): Child[] {
-  return [slot.child, slot.next?.child, slot.leaving?.child].filter((child) => child !== null && child !== undefined);
+  return [slot.child, slot.next?.child, slot.leaving?.child].filter(
+    (child) => child !== null && child !== undefined,
+  );
 }
 
 /** Everything in the state that a tick looks at, with its deadline. */
 function deadlines(state: SupervisorState): { dueAtMs: number | null }[] {
-  const inSlots = state.slots.flatMap((slot) => [slot, slot.next, slot.leaving, waits(slot) ? slot.wanted : null]);
+  const inSlots = state.slots.flatMap((slot) => [
+    slot,
+    slot.next,
+    slot.leaving,
+    waits(slot) ? slot.wanted : null,
+  ]);
   return [...inSlots, ...state.releases].filter((item) => item !== null);
 }
 
@@ -225,7 +232,8 @@ function waits({ wanted, next, leaving }: Slot): boolean {
 export function nextDueAtMs(state: SupervisorState, afterMs = Number.NEGATIVE_INFINITY): number | null {
   let earliest: number | null = null;
   for (const { dueAtMs } of deadlines(state)) {
-    if (dueAtMs !== null && dueAtMs > afterMs && (earliest === null || dueAtMs < earliest)) earliest = dueAtMs;
+    if (dueAtMs !== null && dueAtMs > afterMs && (earliest === null || dueAtMs < earliest))
+      earliest = dueAtMs;
   }
   return earliest;
 }
