@@ -88,18 +88,18 @@ describe('the record of a death', () => {
     await pass(1);
     assert.equal(written.length, 0);
     release(child.identity, [
-      { queue: 'mail', id: '1', outcome: 'released' },
-      { queue: 'mail', id: '3', outcome: 'released' },
+      { queue: 'mail', id: '1', name: 'n1', outcome: 'quarantined', blame: { exact: 3, shared: 0 } },
+      { queue: 'mail', id: '3', name: 'n3', outcome: 'released', blame: null },
     ]);
     await pass(1);
     assert.equal(written.length, 1);
     const record = written[0] as DeathRecord;
     assert.deepEqual(
-      record.jobs.map(({ id, name, startedAtMs, outcome }) => [id, name, startedAtMs, outcome]),
+      record.jobs.map(({ id, name, startedAtMs, outcome, blame }) => [id, name, startedAtMs, outcome, blame]),
       [
-        ['1', 'n1', 1_250, 'released'],
-        ['2', 'n2', 1_250, 'finished'],
-        ['3', '', null, 'released'],
+        ['1', 'n1', 1_250, 'quarantined', { exact: 3, shared: 0 }],
+        ['2', 'n2', 1_250, 'finished', null],
+        ['3', 'n3', null, 'released', null],
       ],
     );
     assert.deepEqual(record.stderr, ['connecting to redis://me:***@db', 'its last words, read late']);
@@ -141,7 +141,7 @@ describe('the record of a death', () => {
     assert.deepEqual([written[1]?.identity, written[1]?.jobs[0]?.outcome], ['slow', 'pending']);
   });
 
-  it('leaves open what nobody could look for', async (t) => {
+  it('waits for who can look for it, and leaves open what nobody could look for', async (t) => {
     const { deaths, written, release, pass } = setUp(t);
     const child = deceased({ jobs: [job('1'), { ...job('2'), queue: 'other' }] });
     deaths.died(child, TOLD, { sample: undefined, owes: true });

@@ -6,7 +6,8 @@ import { realpathSync } from 'node:fs';
 import type { ChildOptions } from '../child-options.js';
 import { identityOf } from '../identity.js';
 import type { MasterMessage } from '../protocol.js';
-import { canRelease, releaseHoldings } from '../recovery/release.js';
+import { canRelease, type Released, releaseHoldings } from '../recovery/release.js';
+import { Strays } from '../recovery/strays.js';
 import { reportAddons } from './addons.js';
 import { type AppDefinition, onAppDefined, provideRuntime } from './app-registration.js';
 import { Heart } from './beat.js';
@@ -37,6 +38,9 @@ class ChildRuntime {
   readonly #workers: Workers;
   readonly #heart: Heart;
   readonly #departure: Departure;
+  readonly #strays: Strays;
+  /** By id: while Redis is gone, a master asks more than once. */
+  readonly #releases = new Map<string, Promise<Released>>();
   #bullmq: FoundBullmq | null = null;
   #phase: 'boot' | 'run' | 'leaving' = 'boot';
   #closeApp: ((force: boolean) => Promise<void>) | null = null;
@@ -48,10 +52,20 @@ class ChildRuntime {
     this.#workers = new Workers(options.concurrency, {
       onStarted: (worker, info) => {
         this.#channel.send({ type: 'workerStarted', worker: info });
+        if (canRelease(worker)) this.#strays.watch(worker);
         if (this.#closeApp) return;
         if (this.#options.queues.length > 0) void this.#refuseQueues();
         else this.#readyWith(worker);
       },
+      onStaleEnd: ({ queue, id }) => {
+        const message = `job ${queue}/${id} ended here after it was no longer ours: its result is not kept`;
+        this.#channel.send({ type: 'log', level: 'debug', message });
+      },
+    });
+    this.#strays = new Strays(this.#workers, (jobs) => {
+      const names = jobs.map(({ queue, id }) => `${queue}/${id}`).join(' ');
+      const message = `given back after a reconnect, the reply that brought them was lost: ${names}`;
+      this.#channel.send({ type: 'log', level: 'warn', message });
     });
     this.#heart = new Heart(this.#workers, (beat) => this.#channel.send({ type: 'beat', beat }));
     this.#departure = new Departure(this.#workers, this.#channel, () => this.#close());
@@ -174,6 +188,7 @@ class ChildRuntime {
         appFile: this.#app,
         warn: (message) => this.#channel.send({ type: 'log', level: 'warn', message }),
         abortSignalOf: (job) => this.#workers.abortSignalOf(job),
+        onWaiting: (jobs) => this.#channel.send({ type: 'waiting', jobs: [...jobs] }),
       });
       this.#ready();
     } catch (error) {
@@ -194,7 +209,7 @@ class ChildRuntime {
       case 'stop':
         return this.#leave(message.drainTimeoutMs);
       case 'release':
-        void this.#release(message.releaseId, message.holdings);
+        void this.#release(message);
         return;
     }
   }
@@ -212,16 +227,18 @@ class ChildRuntime {
     this.#leave(this.#options.drainTimeoutMs);
   }
 
-  async #release(
-    releaseId: string,
-    holdings: Extract<MasterMessage, { type: 'release' }>['holdings'],
-  ): Promise<void> {
+  async #release(order: Extract<MasterMessage, { type: 'release' }>): Promise<void> {
+    const { releaseId } = order;
     try {
-      const { jobs, unserved } = await releaseHoldings(this.#workers, holdings, this.#identity);
+      const underWay = this.#releases.get(releaseId) ?? releaseHoldings(this.#workers, order);
+      this.#releases.set(releaseId, underWay);
+      const { jobs, unserved } = await underWay;
       this.#channel.send({ type: 'released', releaseId, jobs, unserved, error: null });
     } catch (error) {
       const { message } = describe(error);
       this.#channel.send({ type: 'released', releaseId, jobs: [], unserved: [], error: message });
+    } finally {
+      this.#releases.delete(releaseId);
     }
   }
 

@@ -5,7 +5,7 @@
  */
 
 import type { ActiveJob } from '../protocol.js';
-import { handBack } from '../recovery/release.js';
+import { handBack } from '../recovery/hand-back.js';
 import type { Channel } from './channel.js';
 import type { Workers } from './workers.js';
 

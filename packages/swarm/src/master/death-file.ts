@@ -33,11 +33,6 @@ export type Deceased = Pick<
   | 'addons'
 >;
 
-/** A releaser may say more than it must. */
-type Told = Omit<ReleasedJob, 'outcome'> &
-  Partial<Pick<DeathJob, 'name' | 'blame'>> &
-  Pick<DeathJob, 'outcome'>;
-
 export interface LastMemory {
   rssBytes: number | null;
   pssBytes: number | null;
@@ -66,7 +61,7 @@ export class DeathFile {
    * those of queues that the releaser does not work for.
    */
   released(jobs: readonly ReleasedJob[], unserved: readonly string[]): void {
-    for (const { queue, id, outcome, name = '', blame = null } of jobs as readonly Told[]) {
+    for (const { queue, id, name, outcome, blame } of jobs) {
       const known = this.#jobs.find((job) => job.queue === queue && job.id === id);
       if (known) Object.assign(known, { outcome, blame });
       else this.#jobs.push({ ...jobOf({ queue, id, name, startedAtMs: null }, outcome), blame });

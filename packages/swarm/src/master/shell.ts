@@ -32,6 +32,7 @@ import {
 } from '../supervisor/state.js';
 import { bootError, whyEnded } from './boot-error.js';
 import { CommandCenter } from './command-center.js';
+import { noticeOf } from './death-notice.js';
 import { type Death, Deaths } from './deaths.js';
 import { Debts } from './debts.js';
 import { Narrator, where } from './narrator.js';
@@ -188,6 +189,8 @@ export class MasterShell {
           type: 'release',
           releaseId: effect.releaseId,
           holdings: this.#debts.holdingsOf(effect.owner),
+          death: this.#debts.deathOf(effect.owner),
+          quarantineAfter: this.#parts.config.quarantineAfter,
         });
         return;
       case 'settle':
@@ -241,10 +244,11 @@ export class MasterShell {
         this.#enqueue({ type: 'childReady', slot, identity, canRelease: message.canRelease });
         return;
       case 'released': {
-        const { releaseId, error } = message;
+        const { releaseId, error, unserved } = message;
         this.#narrator.released(child, message);
+        if (error === null) this.#debts.swept(releaseId);
         this.#deaths.released(message);
-        this.#enqueue({ type: 'releaseAnswered', releaseId, by: identity, error });
+        this.#enqueue({ type: 'releaseAnswered', releaseId, by: identity, error, unserved });
         return;
       }
       case 'uncaught':
@@ -257,6 +261,7 @@ export class MasterShell {
         return this.#narrator.relayed(child, message);
       case 'workerStarted':
         return this.#reporter.changed();
+      case 'waiting':
       case 'addonLoaded':
       case 'beat':
         return;
@@ -275,6 +280,7 @@ export class MasterShell {
     const { killedFor = null, leavesFor = null } = told ?? {};
     const judged = this.#deaths.died(child, { killedFor, leavesFor }, { sample, owes: held && !drained });
     this.#judged.set(identity, judged);
+    this.#debts.explain(noticeOf(child, judged.cause, Date.now()));
     const death: LastDeath = { atMs: Date.now(), identity, pid, code, signal, cause: judged.cause };
     if (slot) this.#last.set(index, { record: childRecord(slot, child, sample, death), death });
     this.#enqueue({ type: 'childExited', slot: index, identity, drained, held });
