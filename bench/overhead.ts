@@ -92,7 +92,7 @@ async function measureRounds(redis: TestRedis): Promise<Round[]> {
 
 async function startSide(kind: Kind, redis: TestRedis): Promise<Side> {
   const env = { QUEUE: kind, QUEUE_REDIS_PORT: String(redis.port) };
-  const options = { app: 'timer.mjs', count: PROCESSES, env };
+  const options = { app: 'timer.mjs', count: PROCESSES, env, nodeArguments: ['--expose-gc'] };
   const fleet: Fleet = kind === 'swarm' ? await startSwarm(options, redis.url) : await startNode(options);
   return { fleet, queue: new Queue(kind, { connection: { host: '127.0.0.1', port: redis.port } }) };
 }
