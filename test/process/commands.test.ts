@@ -128,7 +128,7 @@ describe('swarm stop', { concurrency: 3 }, () => {
     const trial = new Trial(t, redis);
     const swarm = trial.start(2);
     await swarm.ready(2);
-    const id = await trial.add({ ms: 1_500 });
+    const id = await trial.add({ ms: 6_000 });
     await trial.runs(id);
     await Promise.all([
       does(trial, ['stop', 'all'], new RegExp(`^${host} pid ${swarm.pid}: stop done: stopped\n$`)),
