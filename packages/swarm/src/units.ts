@@ -37,6 +37,14 @@ export function exactDuration(durationMs: number): string {
   return `${durationMs}ms`;
 }
 
+/** Shortest form that `parseSize` reads back to the same number: `512MB`, `512MiB`, `1.5KB`. */
+export function exactSize(bytes: number): string {
+  for (const unit of ['GB', 'GiB', 'MB', 'MiB', 'KB', 'KiB'] as const) {
+    if (bytes % SIZE_BYTES[unit] === 0) return `${bytes / SIZE_BYTES[unit]}${unit}`;
+  }
+  return `${bytes / SIZE_BYTES.KB}KB`;
+}
+
 /** For people, at most two units, rounded down: `250ms`, `12s`, `3m 20s`, `5h 1m`, `2d 4h`. */
 export function formatDuration(durationMs: number): string {
   const ms = Math.max(0, Math.floor(durationMs));

@@ -16,6 +16,8 @@ import type { ChildOptions } from '../child-options.js';
 import type { Config, GroupConfig } from '../config.js';
 import { usageError } from '../errors.js';
 import { identityOf } from '../identity.js';
+import { heapFlags } from './heap-flags.js';
+import { findJemalloc, preloadWith } from './jemalloc.js';
 
 const PRELOAD = new URL('../child/preload.js', import.meta.url).href;
 
@@ -39,13 +41,15 @@ export interface Forked {
 
 /** Forks; rejects with the system's error (EAGAIN, ENOMEM, EMFILE …) where it cannot. */
 export async function forkChild(order: ForkOrder): Promise<Forked> {
-  const { config, host } = order;
+  const { config, group, host } = order;
   const nonce = randomBytes(4).toString('hex');
+  const env = childEnvironment(order, nonce);
+  const limits = heapFlags(group, config.nodeArguments, env['NODE_OPTIONS']);
   const child = fork(config.app, config.appArguments, {
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-    execArgv: [...config.nodeArguments, ...loaderArguments(config.app), '--import', PRELOAD],
-    env: childEnvironment(order, nonce),
+    execArgv: [...limits, ...config.nodeArguments, ...loaderArguments(config.app), '--import', PRELOAD],
+    env,
   });
   const { pid } = child;
   if (pid === undefined) {
@@ -90,12 +94,15 @@ function childEnvironment(order: ForkOrder, nonce: string): NodeJS.ProcessEnv {
     drainTimeoutMs: config.drainTimeoutMs,
     watchdog: config.watchdog,
   };
-  const inherited = order.redisIsEmbedded ? { REDIS_URL: redisUrl } : {};
+  const inherited: NodeJS.ProcessEnv = {
+    ...(order.redisIsEmbedded ? { REDIS_URL: redisUrl } : {}),
+    ...process.env,
+    ...group.env,
+  };
   return {
     MALLOC_ARENA_MAX: '2',
     ...inherited,
-    ...process.env,
-    ...group.env,
+    ...(config.jemalloc ? { LD_PRELOAD: preloadWith(findJemalloc(), inherited['LD_PRELOAD']) } : {}),
     SWARM_SLOT: String(slot),
     SWARM_GENERATION: String(generation),
     SWARM_COUNT: String(group.count),
