@@ -2,14 +2,15 @@
 import type { Config } from '../config.js';
 import type { ChildHandle } from '../process/child-handle.js';
 import type { KillReason } from '../supervisor/state.js';
+import { formatBytes } from '../units.js';
 
-type Evidence = Pick<ChildHandle, 'uncaught' | 'workers' | 'exit'>;
+type Evidence = Pick<ChildHandle, 'uncaught' | 'workers' | 'exit' | 'group'>;
 
 /** The app's own words, where there are any. */
 export function bootError(
-  { uncaught, workers, exit }: Evidence,
+  { uncaught, workers, exit, group }: Evidence,
   killedFor: KillReason | null,
-  { app, bootTimeoutMs }: Pick<Config, 'app' | 'bootTimeoutMs'>,
+  { app, bootTimeoutMs, groups }: Pick<Config, 'app' | 'bootTimeoutMs' | 'groups'>,
 ): string {
   if (uncaught) return uncaught.stack || uncaught.message;
   if (killedFor === 'boot-timeout') {
@@ -19,6 +20,12 @@ export function bootError(
       'BullMQ Worker runs on a live connection, an app of defineApp() when its boot() is done.'
     );
   }
+  const { maxMemoryBytes = null, maxMemoryHardBytes = null } = groups.find(({ name }) => name === group) ?? {};
+  if (killedFor === 'max-memory-hard') {
+    return `${app} took more memory than --max-memory-hard, ${formatBytes(maxMemoryHardBytes ?? 0)}, before it was ready: raise it`;
+  }
   const how = exit?.signal ? `was ended by ${exit.signal}` : `ended itself with exit code ${exit?.code ?? 'unknown'}`;
-  return `its process ${how} before it was ready, without an error; its output above may say more`;
+  const isAbort = exit?.signal === 'SIGABRT' && maxMemoryBytes !== null;
+  const hint = isAbort ? '. If V8 had no memory left: its heap is limited because of --max-memory' : '';
+  return `its process ${how} before it was ready, without an error; its output above may say more${hint}`;
 }

@@ -21,6 +21,7 @@ import {
   childrenOf,
   DEFAULT_POLICY,
   initialState,
+  isSeated,
   nextDueAtMs,
   type Slot,
   type SupervisorState,
@@ -28,6 +29,7 @@ import {
 import { bootError } from './boot-error.js';
 import { Debts } from './debts.js';
 import { Narrator, where } from './narrator.js';
+import { LimitWatch } from './limit-watch.js';
 import { childRecord, emptySeatRecord, masterState, onRedisClock } from './records.js';
 import { listenToSignals } from './signals.js';
 
@@ -59,6 +61,7 @@ export class MasterShell {
   readonly #reporter: Reporter;
   readonly #debts: Debts;
   readonly #sampler = new Sampler();
+  readonly #limits: LimitWatch;
   /** By identity. */
   readonly #children = new Map<string, ChildHandle>();
   readonly #samples = new Map<number, Sample>();
@@ -80,6 +83,14 @@ export class MasterShell {
     this.#debts = new Debts(parts.orphans);
     const { drainTimeoutMs, bootTimeoutMs } = config;
     this.#state = initialState(config.groups, { ...DEFAULT_POLICY, drainTimeoutMs, bootTimeoutMs }, performance.now());
+    this.#limits = new LimitWatch({
+      groups: config.groups,
+      log,
+      children: () => this.#children.values(),
+      isSeated: (identity) => isSeated(this.#state, identity),
+      samples: this.#samples,
+      ask: (event) => this.#enqueue(event),
+    });
     this.#reporter = new Reporter({
       writer,
       log,
@@ -108,6 +119,7 @@ export class MasterShell {
     const code = await finished;
     clearInterval(ticker);
     clearTimeout(this.#dueTimer);
+    this.#limits.close();
     this.#sampler.close();
     await this.#reporter.close(this.#debts.list.length > 0 ? 'write' : 'remove', LAST_WRITE_MS);
     stopListening();
@@ -205,6 +217,7 @@ export class MasterShell {
       case 'ready':
         this.#narrator.ready(child, message);
         this.#enqueue({ type: 'childReady', slot, identity, canRelease: message.canRelease });
+        void this.#limits.ready(child);
         return;
       case 'released': {
         const { releaseId, error } = message;
@@ -239,6 +252,7 @@ export class MasterShell {
     this.#enqueue({ type: 'childExited', slot: index, identity, drained, held });
     this.#children.delete(identity);
     this.#samples.delete(pid);
+    this.#limits.forget(child);
   }
 
   #announceExit(effect: Extract<Effect, { type: 'announceExit' }>): void {
@@ -278,7 +292,9 @@ export class MasterShell {
     this.#sampling = true;
     try {
       const pids = [...this.#children.values()].map(({ pid }) => pid);
-      for (const [pid, sample] of await this.#sampler.sample(pids)) this.#samples.set(pid, sample);
+      const samples = await this.#sampler.sample(pids, this.#limits.softBounds);
+      for (const [pid, sample] of samples) this.#samples.set(pid, sample);
+      this.#limits.sampled();
     } finally {
       this.#sampling = false;
     }

@@ -205,6 +205,13 @@ export function childrenOf(slot: Slot): Child[] {
   return [slot.child, slot.next?.child, slot.leaving?.child].filter((child) => child !== null && child !== undefined);
 }
 
+/** Whether this child has its seat for good: ready, not on its way out, and no stop has begun. */
+export function isSeated({ phase, slots }: SupervisorState, identity: string): boolean {
+  const slot = slots.find(({ child }) => child?.identity === identity);
+  const serves = slot?.state === 'up' || slot?.state === 'quiet';
+  return serves && phase !== 'stopping' && phase !== 'stopped';
+}
+
 /** Everything in the state that a tick looks at, with its deadline. */
 function deadlines(state: SupervisorState): { dueAtMs: number | null }[] {
   const inSlots = state.slots.flatMap((slot) => [slot, slot.next, slot.leaving, waits(slot) ? slot.wanted : null]);
