@@ -21,6 +21,8 @@ import { Workers } from './workers.js';
 const HINT_MS = 5_000;
 /** After the drain: hand-back, close hooks and a little more. */
 const LEAVE_GRACE_MS = 3_500;
+/** Less often than beats: nobody acts on it. */
+const MEMORY_REPORT_MS = 2_000;
 
 export function startChild(options: ChildOptions): void {
   new ChildRuntime(options, realpathSync(process.argv[1] as string)).start();
@@ -65,6 +67,7 @@ class ChildRuntime {
     );
     this.#reportErrors();
     this.#heart.start();
+    setInterval(() => this.#reportMemory(), MEMORY_REPORT_MS).unref();
     if (this.#options.watchdog) {
       startWatchdog({
         masterPid: this.#masterPid,
@@ -187,6 +190,11 @@ class ChildRuntime {
     }
   }
 
+  #reportMemory(): void {
+    const kinds = this.#workers.memory.take();
+    if (kinds.length > 0) this.#channel.send({ type: 'jobMemory', kinds });
+  }
+
   #leave(drainTimeoutMs: number): void {
     this.#phase = 'leaving';
     this.#departure.begin(drainTimeoutMs);
@@ -215,6 +223,7 @@ class ChildRuntime {
 
   /** A program with handlers of its own closes in its own way; any other has its Workers closed. */
   async #close(): Promise<void> {
+    this.#reportMemory();
     if (this.#closeApp) await this.#closeApp();
     const ran = await this.#signals.run();
     if (!ran) await Promise.all(this.#workers.list.map((worker) => worker.close()));

@@ -29,6 +29,7 @@ import {
 import { bootError } from './boot-error.js';
 import { Debts } from './debts.js';
 import { Narrator, where } from './narrator.js';
+import { JobLedger } from './job-ledger.js';
 import { LimitWatch } from './limit-watch.js';
 import { childRecord, emptySeatRecord, masterState, onRedisClock } from './records.js';
 import { listenToSignals } from './signals.js';
@@ -62,6 +63,7 @@ export class MasterShell {
   readonly #debts: Debts;
   readonly #sampler = new Sampler();
   readonly #limits: LimitWatch;
+  readonly #jobLedger = new JobLedger();
   /** By identity. */
   readonly #children = new Map<string, ChildHandle>();
   readonly #samples = new Map<number, Sample>();
@@ -235,6 +237,8 @@ export class MasterShell {
         return this.#narrator.relayed(child, message);
       case 'workerStarted':
         return this.#reporter.changed();
+      case 'jobMemory':
+        return this.#jobLedger.add(message.kinds);
       case 'beat':
         return;
     }
@@ -311,6 +315,7 @@ export class MasterShell {
       count: config.groups.reduce((sum, { count }) => sum + count, 0),
       children: records.map((record) => onRedisClock(record, clockOffsetMs)),
       owed: this.#debts.list,
+      jobMemory: this.#jobLedger.records,
     };
   }
 

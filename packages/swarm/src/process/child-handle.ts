@@ -146,6 +146,7 @@ export class ChildHandle {
         this.drained = message;
         break;
       case 'released':
+      case 'jobMemory':
       case 'draining':
       case 'log':
         break;

@@ -6,6 +6,7 @@ import type { ActiveJob, Holding, WorkerInfo } from '../protocol.js';
 import type {
   ChildRecord,
   ChildState,
+  JobMemoryRecord,
   LastDeath,
   MasterInfo,
   MasterRecord,
@@ -70,6 +71,7 @@ export function decodeMaster(
     children,
     info,
     owed: list(parseJson(hash['owed']), decodeOwed),
+    jobMemory: list(parseJson(hash['jobMemory']), decodeJobMemory),
     rttUs: numberOf(hash['rttUs'] === undefined ? null : Number(hash['rttUs'])),
   };
   return { master, warnings };
@@ -160,6 +162,19 @@ function decodeOwed(value: unknown): Owed | null {
   const owed = fieldsOf(value);
   if (!owed || typeof owed['owner'] !== 'string') return null;
   return { owner: owed['owner'], holdings: list(owed['holdings'], decodeHolding) };
+}
+
+function decodeJobMemory(value: unknown): JobMemoryRecord | null {
+  const kind = fieldsOf(value);
+  if (!kind || typeof kind['queue'] !== 'string' || typeof kind['name'] !== 'string') return null;
+  return {
+    queue: kind['queue'],
+    name: kind['name'],
+    runs: count(kind['runs']),
+    medianBytes: numberOf(kind['medianBytes']) ?? 0,
+    p95Bytes: numberOf(kind['p95Bytes']) ?? 0,
+    approximate: kind['approximate'] === true,
+  };
 }
 
 function decodeHolding(value: unknown): Holding | null {

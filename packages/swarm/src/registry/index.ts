@@ -6,18 +6,21 @@ import { checkNamespace, DEFAULT_NAMESPACE } from './keys.js';
 import {
   type ChildOnHost,
   childrenOf,
+  jobMemoryOf,
   jobsOf,
   type RegistryClient,
   type RegistrySnapshot,
   readSnapshot,
 } from './reader.js';
-import type { MasterRecord, RunningJob } from './schema.js';
+import type { JobMemoryOnHost, MasterRecord, RunningJob } from './schema.js';
 
 export type { ActiveJob, WorkerInfo } from '../protocol.js';
 export type { ChildOnHost, RegistryClient, RegistrySnapshot } from './reader.js';
 export type {
   ChildRecord,
   ChildState,
+  JobMemoryOnHost,
+  JobMemoryRecord,
   LastDeath,
   MasterInfo,
   MasterRecord,
@@ -73,6 +76,14 @@ export class Registry {
   /** Jobs that run now, the longest running first. Jobs of stale masters are not in it. */
   async jobs(): Promise<RunningJob[]> {
     return jobsOf(await this.snapshot());
+  }
+
+  /**
+   * How much memory runs of each kind of job leave behind in the children, those that leave most first; kinds
+   * of jobs of stale masters are not in it.
+   */
+  async jobMemory(): Promise<JobMemoryOnHost[]> {
+    return jobMemoryOf(await this.snapshot());
   }
 
   /** Masters with Redis's time of the reading, which ages are to be counted from, and what was skipped. */
