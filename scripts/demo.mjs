@@ -172,7 +172,7 @@ demo: ${wrong.length === 0 ? 'nothing lost' : 'FAILED'}
   jobs       ${count(jobs)} in ${seconds(tookMs)}, ${count(jobs / (tookMs / 1000))} jobs/s
   pages      ${count(result.completed)} rendered${refused(result.failed)}
   killed     1 child with kill -9; its slot was ready again after ${back ? seconds(Date.parse(back.time) - killed.atMs) : '?'}
-  put back   ${released} jobs of that child; ${ranAgain(result.restarted)}
+  put back   ${released} jobs of that child; ${ranAgain(result.restarted, killed.atMs)}
 ${wrong.length === 0 ? CHECKED : ''}  look at    ${shown(join(SITE, 'index.html'))}
   log        ${shown(LOG)}`);
   for (const problem of wrong.slice(0, 20)) console.log(`  LOST       ${problem}`);
@@ -186,10 +186,12 @@ function refused(failed) {
     : `, ${failed.length} refused by the app (${failed[0].reason.split(':')[0]}), as they should`;
 }
 
-function ranAgain(restarted) {
+function ranAgain(restarted, killedAtMs) {
   const slots = [...new Set(restarted.map(({ returnvalue }) => returnvalue.slot))].sort();
   if (slots.length === 0) return 'it held none at that moment';
-  return `they ran again in ${slots.length === 1 ? 'slot' : 'slots'} ${slots.join(', ')}, no attempt charged`;
+  const where = `${slots.length === 1 ? 'slot' : 'slots'} ${slots.join(', ')}`;
+  const withinMs = Math.max(...restarted.map(({ processedOn }) => processedOn)) - killedAtMs;
+  return `all ran again within ${seconds(withinMs)} in ${where}, no attempt charged`;
 }
 
 function shown(path) {

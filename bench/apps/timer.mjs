@@ -2,12 +2,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Worker } from 'bullmq';
 
-const jobMs = Number(process.env.JOB_MS ?? 0);
-
 const worker = new Worker(
   process.env.QUEUE ?? 'bench',
-  async () => {
-    if (jobMs > 0) await delay(jobMs);
+  async ({ data }) => {
+    if (data.ms > 0) await delay(data.ms);
   },
   {
     connection: { host: '127.0.0.1', port: Number(process.env.QUEUE_REDIS_PORT) },

@@ -30,7 +30,10 @@ export interface Fleet {
 const BOOT_TIMEOUT_MS = 60_000;
 
 /** @param registryUrl where the master writes; the program's queues are wherever its environment says */
-export async function startSwarm({ app, count, env }: FleetOptions, registryUrl: string): Promise<Fleet & { swarm: Swarm }> {
+export async function startSwarm(
+  { app, count, env }: FleetOptions,
+  registryUrl: string,
+): Promise<Fleet & { swarm: Swarm }> {
   const swarm = new Swarm(appPath(app), { args: ['--count', String(count), '--redis', registryUrl], env });
   const fleet = {
     swarm,

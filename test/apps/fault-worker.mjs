@@ -2,9 +2,17 @@
 // started for the first time: the fault happens once, and the next run can end the job.
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { writeSync } from 'node:fs';
 import { Worker } from 'bullmq';
 
-const { QUEUE_NAME, QUEUE_REDIS_PORT, SWARM_SLOT, APP_CONCURRENCY = '1', APP_WORKER_OPTIONS = '{}' } = process.env;
+const {
+  QUEUE_NAME,
+  QUEUE_NAMES,
+  QUEUE_REDIS_PORT,
+  SWARM_SLOT,
+  APP_CONCURRENCY = '1',
+  APP_WORKER_OPTIONS = '{}',
+} = process.env;
 const IPC = {
   string: 'ready',
   number: 4711,
@@ -24,6 +32,7 @@ const IPC = {
   releasedWrong: { swarm: { type: 'released', releaseId: 1, jobs: [null] } },
   drainedWrong: { swarm: { type: 'drained', handedBack: 'all' } },
   internal: { cmd: 'NODE_UNKNOWN' },
+  internalOutOfTurn: { cmd: 'NODE_HANDLE_ACK' },
 };
 
 async function run(job) {
@@ -31,10 +40,13 @@ async function run(job) {
   console.log(`runs ${job.id}`);
   const what = job.attemptsStarted <= 1 ? { ...always, ...first } : always;
   if (what.grandchildren) startGrandchildren();
-  if (what.flood) flood(what.flood);
+  if (what.flood) await flood(what.flood);
   if (what.ipc) for (const name of what.ipc) sendOdd(name);
   if (what.spin) for (;;);
-  if (what.crash) process.nextTick(() => { throw new Error('crashed by its job'); });
+  if (what.crash)
+    process.nextTick(() => {
+      throw new Error('crashed by its job');
+    });
   if (what.ms) await new Promise((resolve) => setTimeout(resolve, what.ms));
   return { pid: process.pid, slot: SWARM_SLOT, starts: job.attemptsStarted };
 }
@@ -44,17 +56,21 @@ function startGrandchildren() {
   spawn('sh', ['-c', 'sleep 600 & sleep 600 & wait'], { stdio: 'inherit' });
 }
 
+/** Ends when all of it has left this process. */
 function flood({ lines = 0, lineBytes = 80, longLineBytes = 0, garbageBytes = 0 }) {
   const filler = 'x'.repeat(Math.max(0, lineBytes - 20));
   for (let at = 0; at < lines; at += 1) process.stdout.write(`flood ${at} ${filler}\n`);
   if (longLineBytes > 0) process.stdout.write(`long ${'y'.repeat(longLineBytes)}\n`);
   if (garbageBytes > 0) process.stdout.write(randomBytes(garbageBytes));
-  process.stdout.write('\nflood ends\n');
+  return new Promise((resolve) => process.stdout.write('\nflood ends\n', resolve));
 }
 
 function sendOdd(name) {
   if (name === 'huge') process.send({ filler: 'z'.repeat(20_000_000) });
   else if (name === 'hugeOurs') process.send({ swarm: { type: 'beat', beat: 'z'.repeat(20_000_000) } });
+  // past node, into the descriptor of the channel: a whole line, and the beginning of one
+  else if (name === 'garbage') writeSync(3, 'not JSON at all\n');
+  else if (name === 'halfLine') writeSync(3, '{"half":');
   else if (name === 'cyclic') {
     const cycle = {};
     cycle.cycle = cycle;
@@ -62,11 +78,16 @@ function sendOdd(name) {
   } else process.send(IPC[name]);
 }
 
-if (process.env.APP_CRASH_SLOT === SWARM_SLOT) setTimeout(() => { throw new Error('this slot is cursed'); }, 200);
+if (process.env.APP_CRASH_SLOT === SWARM_SLOT)
+  setTimeout(() => {
+    throw new Error('this slot is cursed');
+  }, 200);
 
-const worker = new Worker(QUEUE_NAME, run, {
-  connection: { host: '127.0.0.1', port: Number(QUEUE_REDIS_PORT), retryStrategy: () => 200 },
-  concurrency: Number(APP_CONCURRENCY),
-  ...JSON.parse(APP_WORKER_OPTIONS),
-});
-worker.on('error', () => {});
+for (const queue of QUEUE_NAMES ? JSON.parse(QUEUE_NAMES) : [QUEUE_NAME]) {
+  const worker = new Worker(queue, run, {
+    connection: { host: '127.0.0.1', port: Number(QUEUE_REDIS_PORT), retryStrategy: () => 200 },
+    concurrency: Number(APP_CONCURRENCY),
+    ...JSON.parse(APP_WORKER_OPTIONS),
+  });
+  worker.on('error', () => {});
+}

@@ -2,7 +2,13 @@
 import { readFileSync } from 'node:fs';
 import { Worker } from 'bullmq';
 
-const { QUEUE_NAME, QUEUE_REDIS_PORT, SWARM_SLOT, APP_CONCURRENCY = '1', APP_BASELINE_MB = '0' } = process.env;
+const {
+  QUEUE_NAME,
+  QUEUE_REDIS_PORT,
+  SWARM_SLOT,
+  APP_CONCURRENCY = '1',
+  APP_BASELINE_MB = '0',
+} = process.env;
 /** Kept for the life of the process. */
 const ballast = [];
 
@@ -14,7 +20,13 @@ function take(megabytes) {
 async function run(job) {
   const { first, ...always } = job.data;
   console.log(`runs ${job.id}`);
-  const { leakMb = 0, stepMb = 0, steps = 0, stepMs = 0, ms = 0 } = job.attemptsStarted <= 1 ? { ...always, ...first } : always;
+  const {
+    leakMb = 0,
+    stepMb = 0,
+    steps = 0,
+    stepMs = 0,
+    ms = 0,
+  } = job.attemptsStarted <= 1 ? { ...always, ...first } : always;
   take(leakMb);
   for (let step = 0; step < steps; step += 1) {
     take(stepMb);

@@ -9,7 +9,10 @@ const prefix = process.env.APP_PREFIX ?? 'bull';
 async function run(job) {
   const { ms = 0, crash, spin, exit, fail, child } = job.data;
   if (child) spawn('sleep', ['600'], { stdio: 'ignore' });
-  if (crash) process.nextTick(() => { throw new Error('crashed by its job'); });
+  if (crash)
+    process.nextTick(() => {
+      throw new Error('crashed by its job');
+    });
   if (exit !== undefined) process.exit(exit);
   if (fail) throw new Error('failed by its job');
   if (spin) for (;;);

@@ -7,7 +7,7 @@ import { startRedis, type TestRedis } from '../support/redis.js';
 import { Trial } from '../support/trial.js';
 import { waitFor } from '../support/wait.js';
 
-describe('the master is killed', { concurrency: true }, () => {
+describe('the master is killed', { concurrency: 3 }, () => {
   let redis: TestRedis;
   before(async () => {
     redis = await startRedis();
@@ -85,7 +85,9 @@ describe('the master is killed', { concurrency: true }, () => {
     const again = await Promise.all(ids.map((id) => trial.runs(id, 2)));
     const ready = await successor.line('ready');
     const lastAtMs = Math.max(...again.map(({ atMs }) => atMs));
-    t.diagnostic(`all run again ${lastAtMs - Date.parse(ready.time)} ms after ready, ${lastAtMs - startedAtMs} after the start`);
+    t.diagnostic(
+      `all run again ${lastAtMs - Date.parse(ready.time)} ms after ready, ${lastAtMs - startedAtMs} after the start`,
+    );
     await noneActive(trial.queue);
     await trial.nothingLost(new Map([[successor, 2]]));
     for (const id of ids) assert.deepEqual(await trial.counters(id), { attempts: 1, starts: 2, stalled: 0 });
@@ -108,8 +110,16 @@ describe('the master is killed', { concurrency: true }, () => {
   });
 });
 
-async function gone(t: TestContext, pids: readonly number[], sinceMs: number, withinMs: number): Promise<void> {
-  await waitFor(`the children ${pids.join(' ')} are gone`, () => !pids.some(isAlive), { timeoutMs: withinMs, everyMs: 5 });
+async function gone(
+  t: TestContext,
+  pids: readonly number[],
+  sinceMs: number,
+  withinMs: number,
+): Promise<void> {
+  await waitFor(`the children ${pids.join(' ')} are gone`, () => !pids.some(isAlive), {
+    timeoutMs: withinMs,
+    everyMs: 5,
+  });
   t.diagnostic(`gone after ${Date.now() - sinceMs} ms`);
 }
 

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { after, before, describe, it, type TestContext } from 'node:test';
-import { assertRecovers, GatedJob, project, startSwarm, useQueue } from '../support/programs.js';
 import { isAlive } from '../support/processes.js';
+import { assertRecovers, GatedJob, project, startSwarm, useQueue } from '../support/programs.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import { appPath, swarmCommand } from '../support/swarm.js';
 import { waitFor } from '../support/wait.js';
@@ -27,7 +27,8 @@ describe('an unmodified program', () => {
     for (const major of [5, 6] as const) {
       it(`${app} on bullmq ${major}`, async (t) => {
         const queue = `${app}-${major}`;
-        const path = major === 6 ? app : join(await project(t, { [app]: { app } }, { bullmq: 'bullmq5' }), app);
+        const path =
+          major === 6 ? app : join(await project(t, { [app]: { app } }, { bullmq: 'bullmq5' }), app);
         const swarm = startSwarm(t, path, { redis, queue, args: TWO });
         await assertRecovers(t, swarm, useQueue(t, redis, queue, { major }));
         assert.match(String((await swarm.line('ready')).bullmq), major === 5 ? /^5\./ : /^6\./);
@@ -35,20 +36,16 @@ describe('an unmodified program', () => {
     }
   }
 
-  it('has its queues on another Redis than the registry', async (t) => {
-    const swarm = startSwarm(t, 'esm.mjs', { redis, queues, queue: 'elsewhere', args: TWO });
-    await assertRecovers(t, swarm, useQueue(t, queues, 'elsewhere'));
-    assert.deepEqual(await redis.client.keys('bull:elsewhere:*'), []);
+  it('has its queues on another Redis than the registry, under a prefix that --prefix does not touch', async (t) => {
+    const args = [...TWO, '--prefix', 'other'];
+    const env = { APP_PREFIX: 'shop' };
+    const swarm = startSwarm(t, 'main.cjs', { redis, queues, queue: 'elsewhere', args, env });
+    await assertRecovers(t, swarm, useQueue(t, queues, 'elsewhere', { prefix: 'shop' }));
+    assert.deepEqual(await redis.client.keys('*:elsewhere:*'), []);
     assert.deepEqual(await queues.client.keys('swarm:*'), []);
   });
 
-  it('has a prefix of its own, which --prefix does not touch', async (t) => {
-    const env = { APP_PREFIX: 'shop' };
-    const swarm = startSwarm(t, 'esm.mjs', { redis, queues, queue: 'prefixed', args: [...TWO, '--prefix', 'other'], env });
-    await assertRecovers(t, swarm, useQueue(t, queues, 'prefixed', { prefix: 'shop' }));
-  });
-
-  for (const app of ['instance.mjs', 'url.mjs']) {
+  for (const app of ['instance.cjs', 'url.cjs']) {
     it(`gives its Worker a connection as in ${app}`, async (t) => {
       const swarm = startSwarm(t, app, { redis, queues, queue: app, args: TWO });
       await assertRecovers(t, swarm, useQueue(t, queues, app));
@@ -56,7 +53,12 @@ describe('an unmodified program', () => {
   }
 
   it('has several Workers, each of whose jobs are released', async (t) => {
-    const swarm = startSwarm(t, 'several-workers.mjs', { redis, queues, queue: 'several', args: ['--count', '1'] });
+    const swarm = startSwarm(t, 'several-workers.cjs', {
+      redis,
+      queues,
+      queue: 'several',
+      args: ['--count', '1'],
+    });
     await swarm.ready(1);
     const jobs = await Promise.all(
       ['several-mail', 'several-reports'].map((name) => GatedJob.add(t, useQueue(t, queues, name))),
@@ -83,7 +85,7 @@ describe('an unmodified program', () => {
   });
 
   it('has a sandboxed processor: its process goes with the child', async (t) => {
-    const swarm = startSwarm(t, 'sandboxed.mjs', { redis, queues, queue: 'sandboxed', args: TWO });
+    const swarm = startSwarm(t, 'sandboxed.cjs', { redis, queues, queue: 'sandboxed', args: TWO });
     const { killed, result } = await assertRecovers(t, swarm, useQueue(t, queues, 'sandboxed'));
     const sandbox = killed.sandbox as number;
     assert.notEqual(sandbox, killed.pid);
@@ -94,7 +96,7 @@ describe('an unmodified program', () => {
 
   it('has a sandboxed processor in worker threads', async (t) => {
     const env = { APP_THREADS: 'yes' };
-    const swarm = startSwarm(t, 'sandboxed.mjs', { redis, queues, queue: 'threads', args: TWO, env });
+    const swarm = startSwarm(t, 'sandboxed.cjs', { redis, queues, queue: 'threads', args: TWO, env });
     const { killed, result } = await assertRecovers(t, swarm, useQueue(t, queues, 'threads'));
     assert.equal(killed.sandbox, killed.pid);
     assert.deepEqual([result.execArgv, result.options], [[], null]);
@@ -116,7 +118,8 @@ describe('a TypeScript program', () => {
   });
 });
 
-describe('a program whose bullmq is bundled', () => {
+// one of them waits for a timeout
+describe('a program whose bullmq is bundled', { concurrency: 2 }, () => {
   /** Everything in one file, as for a deploy without node_modules. */
   async function bundle(t: TestContext): Promise<string> {
     // it comes with tsx
@@ -141,12 +144,11 @@ describe('a program whose bullmq is bundled', () => {
   });
 
   it('is told of track() once, and fails to boot, when it does not', async (t) => {
-    const args = [...TWO, '--boot-timeout', '5500ms'];
+    // the hint comes after 5 s: time enough for both children to give it
+    const args = [...TWO, '--boot-timeout', '9s'];
     const swarm = startSwarm(t, await bundle(t), { redis, queues, queue: 'untracked', args });
     const isHint = ({ message }: { message: string }): boolean => message.includes('call track(worker)');
-    await waitFor('the hint', () => swarm.lines.some(isHint));
-    await swarm.line('exited', { cause: 'boot-timeout' });
-    await swarm.line('exited', { cause: 'boot-timeout' }, { nth: 2 });
+    await swarm.line('exited', { cause: 'boot-timeout' }, { nth: 2, timeoutMs: 40_000 });
     assert.equal(swarm.lines.filter(isHint).length, 1, swarm.tail());
     assert.equal(swarm.all('ready').length, 0);
   });

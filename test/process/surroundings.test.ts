@@ -60,13 +60,26 @@ describe('the surroundings of a program', () => {
       'app.mjs': { app: 'surroundings.mjs' },
       'swarm.config.json': '{ "groups": { "mail": { "count": 1, "env": { "MAILER": "smtp" } } } }',
     });
-    const swarm = startSwarm(t, null, { redis, queues, cwd: directory, args: ['app.mjs'], env: { OWN: 'kept' } });
+    const swarm = startSwarm(t, null, {
+      redis,
+      queues,
+      cwd: directory,
+      args: ['app.mjs'],
+      env: { OWN: 'kept' },
+    });
     await swarm.ready(1);
     const { env } = JSON.parse(printed(swarm)[1] as string) as { env: NodeJS.ProcessEnv };
     const pid = [...swarm.children.values()][0];
-    const { MAILER, OWN, MALLOC_ARENA_MAX, SWARM_SLOT, SWARM_GENERATION, SWARM_COUNT, SWARM_MASTER_PID } = env;
-    assert.deepEqual({ MAILER, OWN, MALLOC_ARENA_MAX }, { MAILER: 'smtp', OWN: 'kept', MALLOC_ARENA_MAX: '2' });
-    assert.deepEqual([SWARM_SLOT, SWARM_GENERATION, SWARM_COUNT, SWARM_MASTER_PID], ['0', '0', '1', String(swarm.pid)]);
+    const { MAILER, OWN, MALLOC_ARENA_MAX, SWARM_SLOT, SWARM_GENERATION, SWARM_COUNT, SWARM_MASTER_PID } =
+      env;
+    assert.deepEqual(
+      { MAILER, OWN, MALLOC_ARENA_MAX },
+      { MAILER: 'smtp', OWN: 'kept', MALLOC_ARENA_MAX: '2' },
+    );
+    assert.deepEqual(
+      [SWARM_SLOT, SWARM_GENERATION, SWARM_COUNT, SWARM_MASTER_PID],
+      ['0', '0', '1', String(swarm.pid)],
+    );
     assert.match(env['SWARM_IDENTITY'] as string, new RegExp(`^.+:${pid}:[0-9a-f]{8}$`));
     assert.equal(env['SWARM_REDIS_URL'], redis.url);
     // it is not the embedded one's: the program asks for a Redis of its own
@@ -76,7 +89,7 @@ describe('the surroundings of a program', () => {
 
 describe('the handlers of a program', () => {
   it('for TERM and INT run once, after the drain, whatever signals come', async (t) => {
-    const swarm = startSwarm(t, 'handlers.mjs', { redis, queues, queue: 'handlers', args: ONE });
+    const swarm = startSwarm(t, 'handlers.cjs', { redis, queues, queue: 'handlers', args: ONE });
     const [pid] = (await swarm.ready(1)) as [number];
     const job = await GatedJob.add(t, useQueue(t, queues, 'handlers'));
     await job.runner();
@@ -108,13 +121,18 @@ describe('the concurrency of a program', () => {
   }
 
   it('is its own', async (t) => {
-    const swarm = startSwarm(t, 'several-workers.mjs', { redis, queues, queue: 'own', args: ONE });
+    const swarm = startSwarm(t, 'several-workers.cjs', { redis, queues, queue: 'own', args: ONE });
     await swarm.ready(1);
     await Promise.all([assertAtOnce(t, 'own-mail', 3, 1), assertAtOnce(t, 'own-reports', 4, 2)]);
   });
 
   it('is that of -c in each Worker, when it is given', async (t) => {
-    const swarm = startSwarm(t, 'several-workers.mjs', { redis, queues, queue: 'given', args: [...ONE, '-c', '3'] });
+    const swarm = startSwarm(t, 'several-workers.cjs', {
+      redis,
+      queues,
+      queue: 'given',
+      args: [...ONE, '-c', '3'],
+    });
     await swarm.ready(1);
     await Promise.all([assertAtOnce(t, 'given-mail', 5, 3), assertAtOnce(t, 'given-reports', 5, 3)]);
   });
@@ -135,13 +153,13 @@ describe('the connections of a program', () => {
     const settled = (count: number) =>
       waitFor(`${count} connections`, async () => (await connections()) === count, { timeoutMs: 10_000 });
 
-    const plain = runPlain(t, appPath('several-workers.mjs'), own, 'connections');
+    const plain = runPlain(t, appPath('several-workers.cjs'), own, 'connections');
     // two for each of its Workers
     await settled(4);
     plain.kill('SIGKILL');
     await settled(0);
     const args = ['--count', '2'];
-    const swarm = startSwarm(t, 'several-workers.mjs', { redis, queues: own, queue: 'connections', args });
+    const swarm = startSwarm(t, 'several-workers.cjs', { redis, queues: own, queue: 'connections', args });
     await swarm.ready(2);
     await settled(8);
 

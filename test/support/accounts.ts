@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import type { Queue } from 'bullmq';
-import { Registry } from 'bullmq-swarm/registry';
+import { type MasterRecord, Registry } from 'bullmq-swarm/registry';
 import type { TestRedis } from './redis.js';
 import type { Swarm } from './swarm.js';
 import { isAlive, waitFor } from './wait.js';
@@ -22,36 +22,47 @@ export interface Accounts {
 }
 
 export async function nothingLost(accounts: Accounts): Promise<void> {
-  const { masters, jobs, timeoutMs = 20_000 } = accounts;
+  const { masters, jobs, timeoutMs = 60_000 } = accounts;
   for (const { queue, ids } of jobs) {
     await jobsEnded(queue, ids, timeoutMs);
     await locksGone(accounts.redis, queue);
     await endedOnce(accounts.redis, queue, ids);
   }
-  for (const { swarm, children } of masters) {
-    await childrenUp(swarm, children, timeoutMs);
-    await noStrays(swarm);
+  const children = await registryIsRight(accounts, timeoutMs);
+  for (const { swarm } of masters) {
+    await noStrays(swarm, children.get(swarm.pid) ?? []);
+    soundLog(swarm, accounts.stderr ?? /^$/);
   }
-  await registryIsRight(accounts, timeoutMs);
-  for (const { swarm } of masters) soundLog(swarm, accounts.stderr ?? /^$/);
 }
 
 /** Each job is completed, or failed with a reason; none is anywhere else. */
 async function jobsEnded(queue: Queue, ids: readonly string[], timeoutMs: number): Promise<void> {
   const open = async (): Promise<string[]> => {
     const states = await Promise.all(ids.map((id) => queue.getJobState(id)));
-    return ids.flatMap((id, at) => (['completed', 'failed'].includes(states[at] as string) ? [] : [`${id}: ${states[at]}`]));
+    return ids.flatMap((id, at) =>
+      ['completed', 'failed'].includes(states[at] as string) ? [] : [`${id}: ${states[at]}`],
+    );
   };
   try {
     await waitFor('jobs end', async () => (await open()).length === 0, { timeoutMs });
   } catch {
-    assert.fail(`of ${ids.length} jobs of ${queue.name} these did not end within ${timeoutMs} ms: ${(await open()).join(', ')}`);
+    assert.fail(
+      `of ${ids.length} jobs of ${queue.name} these did not end within ${timeoutMs} ms: ${(await open()).join(', ')}`,
+    );
   }
   for (const job of await queue.getFailed()) {
     assert.ok(job.failedReason, `job ${job.id} failed without a reason`);
   }
-  const { active, waiting, prioritized, delayed } = await queue.getJobCounts('active', 'waiting', 'prioritized', 'delayed');
-  assert.deepEqual({ active, waiting, prioritized, delayed }, { active: 0, waiting: 0, prioritized: 0, delayed: 0 });
+  const { active, waiting, prioritized, delayed } = await queue.getJobCounts(
+    'active',
+    'waiting',
+    'prioritized',
+    'delayed',
+  );
+  assert.deepEqual(
+    { active, waiting, prioritized, delayed },
+    { active: 0, waiting: 0, prioritized: 0, delayed: 0 },
+  );
 }
 
 async function locksGone(redis: TestRedis, queue: Queue): Promise<void> {
@@ -71,26 +82,19 @@ async function endedOnce(redis: TestRedis, queue: Queue, ids: readonly string[])
     const [name = '', id = ''] = [event.get('event'), event.get('jobId')];
     if (name === 'completed' || name === 'failed') ends.set(id, [...(ends.get(id) ?? []), name]);
   }
-  for (const id of ids) assert.equal(ends.get(id)?.length, 1, `job ${id} of ${queue.name} ended ${ends.get(id) ?? 'never'}`);
-}
-
-async function childrenUp(swarm: Swarm, count: number, timeoutMs: number): Promise<void> {
-  if (count === 0) return assert.ok(!isAlive(swarm.pid), `master ${swarm.pid} still runs`);
-  assert.ok(isAlive(swarm.pid), `master ${swarm.pid} is gone\n${swarm.tail()}`);
-  const pids = await swarm.ready(count, { timeoutMs });
-  assert.deepEqual(pids.filter((pid) => !isAlive(pid)), []);
+  for (const id of ids)
+    assert.equal(ends.get(id)?.length, 1, `job ${id} of ${queue.name} ended ${ends.get(id) ?? 'never'}`);
 }
 
 /** What runs because of a master is itself, its children, and what is in the group of a living child. */
-async function noStrays(swarm: Swarm): Promise<void> {
+async function noStrays(swarm: Swarm, children: readonly number[]): Promise<void> {
   const strays = (): string[] => {
-    const groups = new Set(swarm.children.values());
     return swarm.processes
-      .filter(({ pid, pgrp }) => pid !== swarm.pid && !groups.has(pgrp))
+      .filter(({ pid, pgrp }) => !(pid === swarm.pid && children.length > 0) && !children.includes(pgrp))
       .map(({ pid, command }) => `${pid} ${command}`);
   };
   try {
-    await waitFor('no stray process', () => strays().length === 0, { timeoutMs: 5_000 });
+    await waitFor('no stray process', () => strays().length === 0, { timeoutMs: 10_000 });
   } catch {
     assert.fail(`stray processes:\n${strays().join('\n')}`);
   }
@@ -99,34 +103,54 @@ async function noStrays(swarm: Swarm): Promise<void> {
 /**
  * Those masters are in it that run, with all their children up; nobody else, but for a master that
  * stopped too soon after a child's death to be sure of its jobs: it leaves what it owes to the next.
+ *
+ * @returns pids of the children by pid of their master
  */
-async function registryIsRight({ redis, namespace, masters }: Accounts, timeoutMs: number): Promise<void> {
+async function registryIsRight(
+  { redis, namespace, masters }: Accounts,
+  timeoutMs: number,
+): Promise<Map<number, number[]>> {
   const registry = new Registry({ redis: redis.url, namespace });
   const wanted = masters
     .filter(({ children }) => children > 0)
-    .map(({ swarm, children }) => `${swarm.pid}: up, ${children} of ${children}`)
-    .sort();
-  const shown = async (): Promise<string[]> => {
-    const records = await registry.masters();
-    return records
-      .filter(({ pid, state, owed }) => isAlive(pid) || state !== 'stopping' || owed.length === 0)
-      .map(({ pid, state, count, children }) => {
-        const up = children.filter((child) => child.state === 'up' && isAlive(child.pid)).length;
-        return `${pid}: ${state}, ${up} of ${count}`;
-      })
-      .sort();
+    .map(({ swarm, children }) => `${swarm.pid}: up, ${children} of ${children}`);
+  let found: string[] = [];
+  let failure = '';
+  let shown: MasterRecord[] = [];
+  const fail = (error: Error): [] => {
+    failure = error.message;
+    return [];
   };
   try {
-    await waitFor('the registry is right', async () => String(await shown()) === String(wanted), { timeoutMs });
-  } catch (error) {
+    await waitFor(
+      'the registry is right',
+      async () => {
+        shown = (await registry.masters().catch(fail)).filter(({ pid, state, owed }) => {
+          return isAlive(pid) || state !== 'stopping' || owed.length === 0;
+        });
+        found = shown.map(({ pid, state, count, children }) => {
+          const up = children.filter((child) => child.state === 'up' && isAlive(child.pid));
+          return `${pid}: ${state}, ${up.length} of ${count}`;
+        });
+        return String(found.sort()) === String(wanted.sort());
+      },
+      { timeoutMs },
+    );
+  } catch {
     const logs = masters.map(({ swarm }) => swarm.tail(8)).join('\n\n');
-    assert.fail(`${(error as Error).message}\nwanted ${JSON.stringify(wanted)}\nfound ${JSON.stringify(await shown())}\n${logs}`);
+    assert.fail(
+      `the registry has ${JSON.stringify(found)} instead of ${JSON.stringify(wanted)} ${failure}\n${logs}`,
+    );
   } finally {
     await registry.close();
   }
+  return new Map(shown.map(({ pid, children }) => [pid, children.map((child) => child.pid)]));
 }
 
 function soundLog(swarm: Swarm, stderr: RegExp): void {
-  assert.deepEqual(swarm.lines.filter(({ level }) => level === 'not-json'), []);
+  assert.deepEqual(
+    swarm.lines.filter(({ level }) => level === 'not-json'),
+    [],
+  );
   assert.match(swarm.stderr, stderr, 'the master wrote to stderr');
 }

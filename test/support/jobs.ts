@@ -11,7 +11,11 @@ export interface QueueOptions {
 }
 
 /** A queue of the tests' own; close it at the end. */
-export function openQueue(redis: TestRedis, name: string, { prefix = 'bull', major = 6 }: QueueOptions = {}): Queue {
+export function openQueue(
+  redis: TestRedis,
+  name: string,
+  { prefix = 'bull', major = 6 }: QueueOptions = {},
+): Queue {
   const connection = { host: '127.0.0.1', port: redis.port };
   if (major === 6) return new Queue(name, { connection, prefix });
   // the two majors agree on everything that tests use of a queue
@@ -24,7 +28,12 @@ export async function tokenOf(redis: TestRedis, queue: Queue, jobId: string): Pr
 }
 
 /** Waits until somebody (other than the holder of `notToken`) runs the job. */
-export async function running(redis: TestRedis, queue: Queue, jobId: string, notToken?: string): Promise<string> {
+export async function running(
+  redis: TestRedis,
+  queue: Queue,
+  jobId: string,
+  notToken?: string,
+): Promise<string> {
   return waitFor(
     `job ${jobId} runs`,
     async () => {
@@ -35,15 +44,15 @@ export async function running(redis: TestRedis, queue: Queue, jobId: string, not
   );
 }
 
-export async function stateOf(queue: Queue, jobId: string): Promise<string> {
-  return queue.getJobState(jobId);
-}
-
 /** Waits until so many jobs are completed. */
-export async function completed(queue: Queue, count: number, timeoutMs = 30_000): Promise<void> {
-  await waitFor(`${count} jobs of ${queue.name} are completed`, async () => (await queue.getCompletedCount()) >= count, {
-    timeoutMs,
-  });
+export async function completed(queue: Queue, count: number, timeoutMs = 60_000): Promise<void> {
+  await waitFor(
+    `${count} jobs of ${queue.name} are completed`,
+    async () => (await queue.getCompletedCount()) >= count,
+    {
+      timeoutMs,
+    },
+  );
 }
 
 /** No job is in `active`, and none is lost: what the tests of every fault end with. */

@@ -58,7 +58,14 @@ let swarms = 0;
 export function startSwarm(
   t: TestContext,
   app: string | null,
-  { redis, queues = redis, queue = 'work', args = [], env = {}, ...rest }: Place & SwarmOptions & { queue?: string },
+  {
+    redis,
+    queues = redis,
+    queue = 'work',
+    args = [],
+    env = {},
+    ...rest
+  }: Place & SwarmOptions & { queue?: string },
 ): Swarm {
   const namespace = `${process.pid}-${++swarms}`;
   const swarm = new Swarm(app, {
@@ -116,9 +123,13 @@ export class GatedJob {
 
   /** What it returned. */
   async result(): Promise<Result> {
-    await waitFor(`job ${this.id} of ${this.queue.name} is completed`, async () => (await this.read()).isCompleted(), {
-      timeoutMs: 10_000,
-    });
+    await waitFor(
+      `job ${this.id} of ${this.queue.name} is completed`,
+      async () => (await this.read()).isCompleted(),
+      {
+        timeoutMs: 10_000,
+      },
+    );
     return (await this.read()).returnvalue as Result;
   }
 }

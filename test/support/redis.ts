@@ -44,7 +44,12 @@ export async function startRedis(extra: readonly string[] = []): Promise<TestRed
     await exited;
   };
 
-  await start();
+  try {
+    await start();
+  } catch (error) {
+    await stop();
+    throw error;
+  }
   const client = new Redis({ host: '127.0.0.1', port, maxRetriesPerRequest: null, retryStrategy: () => 50 });
   client.on('error', () => {});
   return {
@@ -76,13 +81,16 @@ export async function freePort(): Promise<number> {
 
 async function answers(port: number): Promise<boolean> {
   const probe = new Redis({ host: '127.0.0.1', port, lazyConnect: true, retryStrategy: () => null });
-  probe.on('error', () => {});
+  let said = '';
+  probe.on('error', ({ message }: Error) => {
+    said = message;
+  });
   try {
     await probe.connect();
     return true;
-  } catch (error) {
+  } catch {
     // it listens, and says what it has to say: a password is wanted, data is loading
-    return error instanceof Error && /NOAUTH|LOADING|WRONGPASS/.test(error.message);
+    return /NOAUTH|LOADING|WRONGPASS/.test(said);
   } finally {
     probe.disconnect();
   }

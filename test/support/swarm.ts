@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { killMarked, MARK, markedProcesses, type ProcessFacts } from './processes.js';
-import { isAlive, waitFor, type WaitOptions } from './wait.js';
+import { isAlive, type WaitOptions, waitFor } from './wait.js';
 
 // seen from test/dist/support
 const ROOT = new URL('../../../', import.meta.url);
@@ -74,10 +74,13 @@ export class Swarm {
   }
 
   /** The exit code once it is gone and its output is read. */
-  async exited(timeoutMs = 40_000): Promise<number | null> {
+  async exited(timeoutMs = 60_000): Promise<number | null> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new Error(`the master still runs after ${timeoutMs} ms\n${this.tail()}`)), timeoutMs);
+      timer = setTimeout(
+        () => reject(new Error(`the master still runs after ${timeoutMs} ms\n${this.tail()}`)),
+        timeoutMs,
+      );
     });
     try {
       return await Promise.race([this.#exit, late]);
@@ -87,7 +90,11 @@ export class Swarm {
   }
 
   /** The n-th line (from 1) that has this message and these fields, waited for. */
-  async line(message: string, fields: Partial<LogLine> = {}, options: WaitOptions & { nth?: number } = {}): Promise<LogLine> {
+  async line(
+    message: string,
+    fields: Partial<LogLine> = {},
+    options: WaitOptions & { nth?: number } = {},
+  ): Promise<LogLine> {
     const { nth = 1 } = options;
     const what = `log line ${nth} "${message}" ${JSON.stringify(fields)}`;
     try {
@@ -99,7 +106,9 @@ export class Swarm {
 
   all(message: string, fields: Partial<LogLine> = {}): LogLine[] {
     return this.lines.filter((line) => {
-      return line.message === message && Object.entries(fields).every(([name, value]) => line[name] === value);
+      return (
+        line.message === message && Object.entries(fields).every(([name, value]) => line[name] === value)
+      );
     });
   }
 
@@ -117,7 +126,7 @@ export class Swarm {
   /** Waits until so many children are ready. */
   async ready(count: number, options: WaitOptions = {}): Promise<number[]> {
     try {
-      await waitFor(`${count} children are ready`, () => this.#has(count), { timeoutMs: 30_000, ...options });
+      await waitFor(`${count} children are ready`, () => this.#has(count), options);
     } catch (error) {
       throw new Error(`${(error as Error).message}\n${this.tail()}`);
     }
@@ -126,13 +135,16 @@ export class Swarm {
 
   #has(count: number): boolean {
     const { exitCode, signalCode } = this.#process;
-    if (exitCode !== null || signalCode !== null) throw new Error(`the master ended: ${exitCode ?? signalCode}`);
+    if (exitCode !== null || signalCode !== null)
+      throw new Error(`the master ended: ${exitCode ?? signalCode}`);
     return this.children.size === count;
   }
 
   /** Every pid that was ever spawned. */
   get spawnedPids(): number[] {
-    return this.lines.filter(({ message, stream }) => message === 'spawned' && !stream).map(({ pid }) => pid as number);
+    return this.lines
+      .filter(({ message, stream }) => message === 'spawned' && !stream)
+      .map(({ pid }) => pid as number);
   }
 
   /** Everything that runs because of it, the master included. */
@@ -157,7 +169,7 @@ export class Swarm {
     this.stdout?.destroy();
     await this.#exit;
     killMarked(this.mark);
-    await waitFor('no child is left', () => !this.spawnedPids.some(isAlive), { timeoutMs: 5_000 });
+    await waitFor('no child is left', () => !this.spawnedPids.some(isAlive), { timeoutMs: 10_000 });
   }
 
   tail(lines = 25): string {
@@ -184,7 +196,10 @@ export interface CommandResult {
 }
 
 /** Runs a `swarm` command that ends by itself. */
-export async function swarmCommand(args: readonly string[], options: Omit<SwarmOptions, 'args'> = {}): Promise<CommandResult> {
+export async function swarmCommand(
+  args: readonly string[],
+  options: Omit<SwarmOptions, 'args'> = {},
+): Promise<CommandResult> {
   const child = spawn(process.execPath, [BIN, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...cleanEnv(), ...options.env },
@@ -203,8 +218,9 @@ export async function swarmCommand(args: readonly string[], options: Omit<SwarmO
 }
 
 /** The tests' own environment without what would configure a master. */
-function cleanEnv(): NodeJS.ProcessEnv {
-  const skipped = /^(SWARM_|REDIS_URL$|COUNT$|NUM_WORKERS$|DYNO$|INVOCATION_ID$|KUBERNETES_|NODE_OPTIONS$|NODE_TEST)/;
+export function cleanEnv(): NodeJS.ProcessEnv {
+  const skipped =
+    /^(SWARM_|REDIS_URL$|COUNT$|NUM_WORKERS$|DYNO$|INVOCATION_ID$|KUBERNETES_|NODE_OPTIONS$|NODE_TEST)/;
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !skipped.test(name)));
 }
 

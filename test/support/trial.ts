@@ -6,7 +6,7 @@ import { type Accounts, nothingLost } from './accounts.js';
 import { openQueue } from './jobs.js';
 import type { TestRedis } from './redis.js';
 import { Swarm, type SwarmOptions } from './swarm.js';
-import { waitFor, type WaitOptions } from './wait.js';
+import { type WaitOptions, waitFor } from './wait.js';
 
 export class Trial {
   readonly namespace: string;
@@ -57,9 +57,16 @@ export class Trial {
   }
 
   /** Waits until a child says that it runs the job for the n-th time (from 1), over all masters; who, and when. */
-  async runs(id: string, nth = 1, options: WaitOptions = {}): Promise<{ pid: number; slot: number; atMs: number }> {
+  async runs(
+    id: string,
+    nth = 1,
+    options: WaitOptions = {},
+  ): Promise<{ pid: number; slot: number; atMs: number }> {
     const starts = () => this.masters.flatMap((swarm) => swarm.all(`runs ${id}`));
-    const line = await waitFor(`job ${id} runs for the ${nth}. time`, () => starts()[nth - 1], { everyMs: 2, ...options });
+    const line = await waitFor(`job ${id} runs for the ${nth}. time`, () => starts()[nth - 1], {
+      everyMs: 2,
+      ...options,
+    });
     return { pid: line.pid as number, slot: line.slot as number, atMs: Date.parse(line.time) };
   }
 
@@ -73,7 +80,10 @@ export class Trial {
    * Asserts that nothing was lost.
    * @param goesOn how many children each master that still runs has
    */
-  async nothingLost(goesOn: ReadonlyMap<Swarm, number>, options: Pick<Accounts, 'stderr' | 'timeoutMs'> = {}): Promise<void> {
+  async nothingLost(
+    goesOn: ReadonlyMap<Swarm, number>,
+    options: Pick<Accounts, 'stderr' | 'timeoutMs'> = {},
+  ): Promise<void> {
     await nothingLost({
       redis: this.redis,
       namespace: this.namespace,

@@ -9,7 +9,10 @@ export interface JobContext {
 
 /** What it returns is the job's return value; what it throws fails the job, as in BullMQ. */
 // biome-ignore lint/suspicious/noExplicitAny: a job's data and result are whatever its producer and processor agree on
-export type Processor<Data = any, Result = any> = (job: Job<Data, Result>, context: JobContext) => Promise<Result> | Result;
+export type Processor<Data = any, Result = any> = (
+  job: Job<Data, Result>,
+  context: JobContext,
+) => Promise<Result> | Result;
 
 export type QueueOptions =
   | Processor
@@ -48,10 +51,16 @@ export interface SwarmApp {
  */
 export function defineApp(options: AppOptions): SwarmApp {
   const names = Object.keys(options?.queues ?? {});
-  if (names.length === 0) throw new TypeError('defineApp() takes { queues: { name: processor } }, got no queue');
+  if (names.length === 0)
+    throw new TypeError('defineApp() takes { queues: { name: processor } }, got no queue');
   for (const name of names) {
     const queue = options.queues[name];
-    const processors = typeof queue === 'function' ? [queue] : queue?.process ? [queue.process] : Object.values(queue?.jobs ?? {});
+    const processors =
+      typeof queue === 'function'
+        ? [queue]
+        : queue?.process
+          ? [queue.process]
+          : Object.values(queue?.jobs ?? {});
     if (processors.length === 0 || !processors.every((processor) => typeof processor === 'function')) {
       throw new TypeError(
         `defineApp(): queue ${JSON.stringify(name)} takes a function, { process: function } or { jobs: { name: function } }`,

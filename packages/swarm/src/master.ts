@@ -52,17 +52,29 @@ async function withRedis(
   loaderArguments(config.app);
   if (config.jemalloc) findJemalloc();
   const choice = resolveRedis({ redis: config.redis, env: process.env, pid: process.pid });
-  const embedded = choice.kind === 'embedded' ? await startEmbedded({ stateDir: stateDirectory(), log: (level, text) => log[level](text) }) : null;
+  const embedded =
+    choice.kind === 'embedded'
+      ? await startEmbedded({ stateDir: stateDirectory(), log: (level, text) => log[level](text) })
+      : null;
   const url = choice.kind === 'embedded' ? (embedded as EmbeddedServer).url : choice.url;
   const name = `${CLIENT_NAME}-${process.pid}`;
-  const client = connect(parseRedisUrl(url, '--redis'), { name, role: 'registry', tlsNoVerify: config.redisTlsNoVerify });
+  const client = connect(parseRedisUrl(url, '--redis'), {
+    name,
+    role: 'registry',
+    tlsNoVerify: config.redisTlsNoVerify,
+  });
   try {
     const { version } = await check(client, url, config, log);
-    log.info(embedded ? 'Redis: an embedded one, as none was named (--redis URL or REDIS_URL names another)' : 'Redis', {
-      url: redactUrl(url),
-      version,
-      server: embedded?.server,
-    });
+    log.info(
+      embedded
+        ? 'Redis: an embedded one, as none was named (--redis URL or REDIS_URL names another)'
+        : 'Redis',
+      {
+        url: redactUrl(url),
+        version,
+        server: embedded?.server,
+      },
+    );
     return await use({ client, url, isEmbedded: embedded !== null });
   } finally {
     client.disconnect();
@@ -72,7 +84,12 @@ async function withRedis(
   }
 }
 
-async function check(client: RedisClient, url: string, config: Config, log: Logger): Promise<{ version: string }> {
+async function check(
+  client: RedisClient,
+  url: string,
+  config: Config,
+  log: Logger,
+): Promise<{ version: string }> {
   const onLoading = ({ percent }: { percent: number | null }): void => {
     log.info('Redis loads its data', { done: percent === null ? undefined : `${Math.round(percent)}%` });
   };
@@ -97,7 +114,13 @@ async function supervise(config: Config, log: Logger, redis: UsableRedis): Promi
     });
   }
   const count = config.groups.reduce((sum, group) => sum + group.count, 0);
-  log.info('starting', { app: config.app, count, identity: info.identity, version: info.version, node: info.node });
+  log.info('starting', {
+    app: config.app,
+    count,
+    identity: info.identity,
+    version: info.version,
+    node: info.node,
+  });
   const shell = new MasterShell({
     config,
     info,

@@ -2,7 +2,13 @@
 import type { QueueChoice } from './config.js';
 import { DURATION_FORMS, exactDuration, exactSize, parseDuration, parseSize, SIZE_FORMS } from './units.js';
 
-export type OptionSection = 'Children' | 'Memory and age' | 'Queues and Redis' | 'Time limits' | 'Names' | 'Start and log';
+export type OptionSection =
+  | 'Children'
+  | 'Memory and age'
+  | 'Queues and Redis'
+  | 'Time limits'
+  | 'Names'
+  | 'Start and log';
 
 export interface RowBase<T> {
   /** Long flag without its dashes; a negated switch has the flag of what it turns off. */

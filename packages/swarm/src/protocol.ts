@@ -112,7 +112,10 @@ export function wrap<M extends MasterMessage | ChildMessage>(message: M): Envelo
 }
 
 /** `foreign`: not ours. `malformed`: ours by its envelope, but not a message we know. */
-export type Parsed<M> = { kind: 'message'; message: M } | { kind: 'foreign' } | { kind: 'malformed'; why: string };
+export type Parsed<M> =
+  | { kind: 'message'; message: M }
+  | { kind: 'foreign' }
+  | { kind: 'malformed'; why: string };
 
 export function parseMasterMessage(raw: unknown): Parsed<MasterMessage> {
   return parse(raw, MASTER_FIELDS);
@@ -209,7 +212,10 @@ const CHILD_FIELDS: Fields<ChildMessage> = {
   log: { level: oneOf('info', 'warn', 'error'), message: isString },
 };
 
-function parse<M extends { type: string }>(raw: unknown, types: Record<string, Record<string, Check>>): Parsed<M> {
+function parse<M extends { type: string }>(
+  raw: unknown,
+  types: Record<string, Record<string, Check>>,
+): Parsed<M> {
   if (!isRecord(raw) || !Object.hasOwn(raw, 'swarm')) return { kind: 'foreign' };
   const body = raw['swarm'];
   if (!isRecord(body) || typeof body['type'] !== 'string') return { kind: 'malformed', why: 'no type' };

@@ -146,22 +146,40 @@ describe('limits', () => {
 
   it('of memory: the hard one is half as much again, or what was said, with or without a soft one', async () => {
     const soft = await group({ maxMemory: '512MiB' });
-    assert.deepEqual([soft?.maxMemoryBytes, soft?.maxMemoryHardBytes, soft?.maxMemoryHardIsGiven], [2 ** 29, 1.5 * 2 ** 29, false]);
+    assert.deepEqual(
+      [soft?.maxMemoryBytes, soft?.maxMemoryHardBytes, soft?.maxMemoryHardIsGiven],
+      [2 ** 29, 1.5 * 2 ** 29, false],
+    );
     const alone = await group({ maxMemoryHard: '1GB' });
-    assert.deepEqual([alone?.maxMemoryBytes, alone?.maxMemoryHardBytes, alone?.maxMemoryHardIsGiven], [null, 1e9, true]);
+    assert.deepEqual(
+      [alone?.maxMemoryBytes, alone?.maxMemoryHardBytes, alone?.maxMemoryHardIsGiven],
+      [null, 1e9, true],
+    );
     const equal = await group({ maxMemory: '1GB', maxMemoryHard: '1GB' });
     assert.equal(equal?.maxMemoryHardBytes, 1e9);
     const lower = group({ maxMemory: '512MB', maxMemoryHard: '511MB' });
-    await assert.rejects(lower, /^SwarmError: --max-memory-hard takes at least what --max-memory is, 512MB, got 511MB: /);
+    await assert.rejects(
+      lower,
+      /^SwarmError: --max-memory-hard takes at least what --max-memory is, 512MB, got 511MB: /,
+    );
   });
 
   it('of memory come from a variable that counts MB, too', async () => {
     assert.equal((await group({}, { SWARM_MAXMEM_MB: '512' }))?.maxMemoryBytes, 512e6);
     assert.equal((await group({}, { SWARM_MAXMEM_MB: '1GiB' }))?.maxMemoryBytes, 2 ** 30);
     assert.equal((await group({}, { SWARM_MAXMEM_MB: '512', SWARM_MAX_MEMORY: '1GB' }))?.maxMemoryBytes, 1e9);
-    await assert.rejects(group({}, { SWARM_MAX_MEMORY: '512' }), /SWARM_MAX_MEMORY takes a size .* such as 512MB.* got "512"/);
-    await assert.rejects(group({}, { SWARM_MAXMEM_MB: '8' }), /SWARM_MAXMEM_MB takes a size from 16MB to .*, got "8"/);
-    await assert.rejects(group({}, { SWARM_MAXMEM_MB: 'lots' }), /a bare number only in SWARM_MAXMEM_MB, which counts MB, got "lots"/);
+    await assert.rejects(
+      group({}, { SWARM_MAX_MEMORY: '512' }),
+      /SWARM_MAX_MEMORY takes a size .* such as 512MB.* got "512"/,
+    );
+    await assert.rejects(
+      group({}, { SWARM_MAXMEM_MB: '8' }),
+      /SWARM_MAXMEM_MB takes a size from 16MB to .*, got "8"/,
+    );
+    await assert.rejects(
+      group({}, { SWARM_MAXMEM_MB: 'lots' }),
+      /a bare number only in SWARM_MAXMEM_MB, which counts MB, got "lots"/,
+    );
   });
 });
 
@@ -209,7 +227,10 @@ describe('groups', () => {
       [4e8, 2e9, true, 5, 7_200_000],
     ]);
     const hard = limits({ env: { SWARM_MAX_MEMORY_HARD: '500MB' } });
-    await assert.rejects(hard, /at least what --max-memory is, 1GB, got 500MB \(groups.mail in swarm.config.json\)/);
+    await assert.rejects(
+      hard,
+      /at least what --max-memory is, 1GB, got 500MB \(groups.mail in swarm.config.json\)/,
+    );
   });
 
   it('share a concurrency that a flag or variable gives', async () => {

@@ -3,7 +3,13 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { decide } from '../dist/supervisor/decide.js';
 import type { Effect, Seat, SupervisorEvent } from '../dist/supervisor/events.js';
-import { childrenOf, DEFAULT_POLICY, initialState, nextDueAtMs, type SupervisorState } from '../dist/supervisor/state.js';
+import {
+  childrenOf,
+  DEFAULT_POLICY,
+  initialState,
+  nextDueAtMs,
+  type SupervisorState,
+} from '../dist/supervisor/state.js';
 
 /**
  * A world for the supervisor: processes that exist because it spawned them, and a clock that only moves
@@ -29,7 +35,10 @@ class World {
   random = 0.5;
   #count = 0;
 
-  constructor(groups: { name: string; count: number }[] = [{ name: 'default', count: 3 }], policy = DEFAULT_POLICY) {
+  constructor(
+    groups: { name: string; count: number }[] = [{ name: 'default', count: 3 }],
+    policy = DEFAULT_POLICY,
+  ) {
     this.state = initialState(groups, policy, 0);
     this.tick(0);
   }
@@ -70,15 +79,19 @@ class World {
     assert.deepEqual(known.toSorted(), [...this.alive.keys()].toSorted(), 'the table and the world differ');
     for (const group of new Set(this.state.slots.map((slot) => slot.group))) {
       const doubled = this.state.slots.filter((slot) => slot.group === group && childrenOf(slot).length > 1);
-      const busy = this.state.phase !== 'stopping' && !doubled.some(({ afterStop, state }) => state === 'stopping' && afterStop);
+      const busy =
+        this.state.phase !== 'stopping' &&
+        !doubled.some(({ afterStop, state }) => state === 'stopping' && afterStop);
       if (busy) assert.ok(doubled.length <= 1, 'two replacements at a time in one group');
     }
     for (const slot of this.state.slots) {
       assert.ok(childrenOf(slot).length <= 2, 'three children in one slot');
       const hasChild = slot.child !== null;
       assert.ok(!(hasChild && ['backoff', 'failed'].includes(slot.state)), `a child sits in ${slot.state}`);
-      if (slot.state === 'stopping') assert.ok(!slot.child || slot.dueAtMs !== null || slot.child.killedFor, 'a stop without end');
-      if (slot.leaving) assert.ok(slot.leaving.dueAtMs !== null || slot.leaving.child.killedFor, 'leaves for ever');
+      if (slot.state === 'stopping')
+        assert.ok(!slot.child || slot.dueAtMs !== null || slot.child.killedFor, 'a stop without end');
+      if (slot.leaving)
+        assert.ok(slot.leaving.dueAtMs !== null || slot.leaving.child.killedFor, 'leaves for ever');
     }
     for (const { askedOf } of this.state.releases) {
       if (askedOf !== null) assert.ok(this.alive.has(askedOf), 'a dead child is asked to release');
@@ -424,7 +437,10 @@ describe('roll', () => {
     world.pass(120_000);
     assert.deepEqual(world.rolls, ['the new child did not live']);
     assert.deepEqual(world.states(), ['up', 'up', 'up']);
-    assert.deepEqual([1, 2].map((slot) => world.identityAt(slot)), before.slice(1));
+    assert.deepEqual(
+      [1, 2].map((slot) => world.identityAt(slot)),
+      before.slice(1),
+    );
     assert.equal(world.alive.size, 3);
   });
 
@@ -529,16 +545,43 @@ describe('recycle, scale, kill', () => {
     world.feed({ type: 'killRequested', identity, reason: 'max-memory-hard' });
     assert.equal(world.effects.filter(({ type }) => type === 'kill').length, 1);
     world.obey();
-    const exit = world.effects.find((effect) => effect.type === 'announceExit' && effect.identity === identity);
+    const exit = world.effects.find(
+      (effect) => effect.type === 'announceExit' && effect.identity === identity,
+    );
     assert.equal(exit?.type === 'announceExit' && exit.killedFor, 'max-memory-hard');
     assert.equal(world.states()[1], 'backoff');
   });
 });
 
 type Step =
-  | { do: 'ready' | 'exit' | 'drainedExit' | 'readyNext' | 'dieNext' | 'dieLeaving' | 'recycle' | 'replace' | 'kill'; slot: number }
+  | {
+      do:
+        | 'ready'
+        | 'exit'
+        | 'drainedExit'
+        | 'readyNext'
+        | 'dieNext'
+        | 'dieLeaving'
+        | 'recycle'
+        | 'replace'
+        | 'kill';
+      slot: number;
+    }
   | { do: 'pass'; ms: number }
-  | { do: 'quiet' | 'resume' | 'lost' | 'back' | 'obey' | 'answer' | 'failAnswer' | 'toggleFork' | 'stop' | 'force' | 'roll' }
+  | {
+      do:
+        | 'quiet'
+        | 'resume'
+        | 'lost'
+        | 'back'
+        | 'obey'
+        | 'answer'
+        | 'failAnswer'
+        | 'toggleFork'
+        | 'stop'
+        | 'force'
+        | 'roll';
+    }
   | { do: 'scale'; count: number };
 
 const slotStep = fc.record({
@@ -551,7 +594,18 @@ const slotStep = fc.record({
 const timeStep = fc.record({ do: fc.constant('pass' as const), ms: fc.integer({ min: 1, max: 40_000 }) });
 const calmStep = fc.record({
   do: fc.constantFrom(
-    ...(['quiet', 'resume', 'lost', 'back', 'obey', 'obey', 'answer', 'failAnswer', 'toggleFork', 'roll'] as const),
+    ...([
+      'quiet',
+      'resume',
+      'lost',
+      'back',
+      'obey',
+      'obey',
+      'answer',
+      'failAnswer',
+      'toggleFork',
+      'roll',
+    ] as const),
   ),
 });
 const stopStep = fc.record({ do: fc.constantFrom('stop' as const, 'force' as const) });

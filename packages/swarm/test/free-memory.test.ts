@@ -14,11 +14,18 @@ describe('free memory', () => {
   });
 
   it('of a cgroup is its limit less its usage, old files not counted', () => {
-    assert.equal(cgroupFree({ limits: ['1000\n'], usage: '900\n', stat: 'inactive_file 300\nfile 400\n' }), 400);
+    assert.equal(
+      cgroupFree({ limits: ['1000\n'], usage: '900\n', stat: 'inactive_file 300\nfile 400\n' }),
+      400,
+    );
     assert.equal(cgroupFree({ limits: ['1000\n'], usage: '900\n', stat: null }), 100);
     assert.equal(cgroupFree({ limits: ['1000'], usage: '2000', stat: null }), 0, 'never less than nothing');
     const v1 = 'inactive_file 1\ntotal_inactive_file 50\n';
-    assert.equal(cgroupFree({ limits: ['1000'], usage: '900', stat: v1 }), 150, 'what is below it counts too');
+    assert.equal(
+      cgroupFree({ limits: ['1000'], usage: '900', stat: v1 }),
+      150,
+      'what is below it counts too',
+    );
     assert.equal(cgroupFree({ limits: ['1000', '500'], usage: '100', stat: null }), 400, 'the lower one');
     assert.equal(cgroupFree({ limits: ['max\n', 'max'], usage: '100', stat: null }), null);
     assert.equal(cgroupFree({ limits: ['9223372036854771712'], usage: '100', stat: null }), null);

@@ -58,7 +58,8 @@ describe('V8 limits of a child', () => {
   it('are what node makes of them', () => {
     const flags = heapFlags(limits(512), []);
     const script = 'process.stdout.write(String(require("v8").getHeapStatistics().heap_size_limit))';
-    const limitMib = Number(execFileSync(process.execPath, [...flags, '-e', script], { encoding: 'utf8' })) / MIB;
+    const limitMib =
+      Number(execFileSync(process.execPath, [...flags, '-e', script], { encoding: 'utf8' })) / MIB;
     assert.ok(limitMib >= 768 && limitMib <= 768 + 3 * 8, `${limitMib} MiB`);
   });
 });

@@ -36,7 +36,8 @@ describe('jemalloc', () => {
     writeFileSync(text, 'this is long enough, and no library at all');
     const short = join(directory, 'short');
     writeFileSync(short, '\x7fELF');
-    for (const path of [text, short, directory, join(directory, 'nothing')]) assert.equal(elfTarget(path), null);
+    for (const path of [text, short, directory, join(directory, 'nothing')])
+      assert.equal(elfTarget(path), null);
     const other = Buffer.alloc(64);
     other.write('\x7fELF\x01\x01\x01', 'latin1');
     other[18] = 3;

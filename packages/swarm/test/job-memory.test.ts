@@ -155,7 +155,10 @@ describe('the memory that jobs leave behind', () => {
           if (kind.runs === kind.values.length) sum += kind.values.reduce((total, value) => total + value, 0);
           else return;
         }
-        assert.ok(Math.abs(sum - (child.bytes - startBytes)) <= runs, `${sum} of ${child.bytes - startBytes}`);
+        assert.ok(
+          Math.abs(sum - (child.bytes - startBytes)) <= runs,
+          `${sum} of ${child.bytes - startBytes}`,
+        );
       }),
     );
   });

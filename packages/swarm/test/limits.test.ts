@@ -55,13 +55,21 @@ function looks(limits: Limits, readings: readonly (Reading & { jobsDone?: number
 
 describe('the soft limit', () => {
   it('is met by two readings of PSS in a row, and by no other', () => {
-    assert.deepEqual(looks(MEMORY, [pss(501), pss(499), pss(501), pss(501)]), [null, null, null, 'max-memory']);
+    assert.deepEqual(looks(MEMORY, [pss(501), pss(499), pss(501), pss(501)]), [
+      null,
+      null,
+      null,
+      'max-memory',
+    ]);
     assert.deepEqual(looks(MEMORY, [pss(500, 900), pss(500, 900)]), [null, null], 'RSS does not count');
   });
 
   it('is about RSS where PSS cannot be read, but not for a moment only', () => {
     const unreadable = { pssBytes: null, rssBytes: 600 * MB };
-    assert.deepEqual(looks(MEMORY, [unreadable, unreadable], { ...unreadable, rssBytes: MB }), [null, 'max-memory']);
+    assert.deepEqual(looks(MEMORY, [unreadable, unreadable], { ...unreadable, rssBytes: MB }), [
+      null,
+      'max-memory',
+    ]);
     assert.deepEqual(looks(MEMORY, [pss(400), unreadable, unreadable]), [null, null, null]);
     assert.deepEqual(looks(MEMORY, [{ pssBytes: null, rssBytes: null }]), [null]);
   });
@@ -235,7 +243,14 @@ class Herd {
     const identity = `host:${++this.#count}:x`;
     const { baseline: bytes } = this.#habits;
     this.spawnsAtMs.push(this.nowMs);
-    this.#alive.set(identity, { slot, bornAtMs: this.nowMs, readyAtMs: null, bytes, told: null, watch: null });
+    this.#alive.set(identity, {
+      slot,
+      bornAtMs: this.nowMs,
+      readyAtMs: null,
+      bytes,
+      told: null,
+      watch: null,
+    });
     this.#feed({ type: 'childSpawned', slot, seat, identity, pid: this.#count, generation });
   }
 
@@ -243,19 +258,26 @@ class Herd {
     const { limits, bootMs, drainMs, growth } = this.#habits;
     for (const [identity, child] of [...this.#alive]) {
       const { slot } = child;
-      if (child.told === 'kill' || (child.told === 'stop' && this.nowMs - child.bornAtMs >= bootMs + drainMs)) {
+      if (
+        child.told === 'kill' ||
+        (child.told === 'stop' && this.nowMs - child.bornAtMs >= bootMs + drainMs)
+      ) {
         this.#alive.delete(identity);
         this.#feed({ type: 'childExited', slot, identity, drained: child.told === 'stop', held: false });
       } else if (child.readyAtMs === null && this.nowMs - child.bornAtMs >= bootMs) {
         child.readyAtMs = this.nowMs;
-        const { watch, isTooLow } = startWatch(limits, this.#reading(child), this.nowMs, [this.#next(), this.#next()]);
+        const { watch, isTooLow } = startWatch(limits, this.#reading(child), this.nowMs, [
+          this.#next(),
+          this.#next(),
+        ]);
         child.watch = watch;
         if (isTooLow) this.tooLow += 1;
         this.#feed({ type: 'childReady', slot, identity, canRelease: true });
       }
     }
     for (const child of this.#alive.values()) {
-      if (child.readyAtMs !== null) child.bytes = this.#habits.baseline + (growth * (this.nowMs - child.readyAtMs)) / 1_000;
+      if (child.readyAtMs !== null)
+        child.bytes = this.#habits.baseline + (growth * (this.nowMs - child.readyAtMs)) / 1_000;
     }
     this.mostAtOnce = Math.max(this.mostAtOnce, this.#alive.size);
   }
@@ -294,8 +316,11 @@ class Herd {
     const { slots } = this.#state;
     const serving = slots.filter(({ state }) => state === 'up').length;
     this.#allWereUp ||= serving === count;
-    if (this.#allWereUp && this.kills === 0) assert.ok(serving >= count - 1, `${serving} of ${count} serve at ${this.nowMs}`);
-    const replaced = slots.filter((slot) => childrenOf(slot).length > 1 || slot.next || slot.state === 'stopping');
+    if (this.#allWereUp && this.kills === 0)
+      assert.ok(serving >= count - 1, `${serving} of ${count} serve at ${this.nowMs}`);
+    const replaced = slots.filter(
+      (slot) => childrenOf(slot).length > 1 || slot.next || slot.state === 'stopping',
+    );
     assert.ok(replaced.length <= 1, `${replaced.length} are replaced at once`);
   }
 }
@@ -333,7 +358,10 @@ describe('a herd of children', () => {
     assert.equal(herd.mostAtOnce, 5, 'one more than wanted');
     const replacementsAtMs = herd.spawnsAtMs.slice(4);
     const gapsMs = replacementsAtMs.slice(1).map((atMs, at) => atMs - (replacementsAtMs[at] ?? 0));
-    assert.ok(gapsMs.every((gapMs) => gapMs >= calm.bootMs + DEFAULT_POLICY.settleMs), `gaps ${gapsMs}`);
+    assert.ok(
+      gapsMs.every((gapMs) => gapMs >= calm.bootMs + DEFAULT_POLICY.settleMs),
+      `gaps ${gapsMs}`,
+    );
   });
 
   it('has no two children in a slot where there is no room for them', () => {

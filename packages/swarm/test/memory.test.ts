@@ -86,7 +86,9 @@ test('remembers PSS between two readings', { skip: !isLinux && 'there is no PSS'
   assert.ok((after.get(process.pid)?.rssBytes ?? 0) > (before.get(process.pid)?.rssBytes ?? 0) + 20e6);
 });
 
-test('reads PSS each time above a limit, and only there', { skip: !isLinux && 'there is no PSS' }, async (context) => {
+test('reads PSS each time above a limit, and only there', {
+  skip: !isLinux && 'there is no PSS',
+}, async (context) => {
   const sampler = new Sampler({ pssIntervalMs: 60_000 });
   context.after(() => sampler.close());
   const pssWith = async (limitBytes: number): Promise<number> => {

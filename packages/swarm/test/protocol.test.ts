@@ -24,7 +24,12 @@ const beat = fc.record({
   processed: fc.nat(),
   failed: fc.nat(),
 });
-const worker = fc.record({ queue: fc.string(), prefix: fc.string(), tokenPrefix: fc.string(), redisId: fc.string() });
+const worker = fc.record({
+  queue: fc.string(),
+  prefix: fc.string(),
+  tokenPrefix: fc.string(),
+  redisId: fc.string(),
+});
 const growth = fc.record({
   queue: fc.string(),
   name: fc.string(),
@@ -72,12 +77,18 @@ describe('protocol', () => {
   it('reads every message back as it was sent', () => {
     fc.assert(
       fc.property(childMessage, (message) => {
-        assert.deepEqual(parseChildMessage(carry(wrap(message))), { kind: 'message', message: carry(message) });
+        assert.deepEqual(parseChildMessage(carry(wrap(message))), {
+          kind: 'message',
+          message: carry(message),
+        });
       }),
     );
     fc.assert(
       fc.property(masterMessage, (message) => {
-        assert.deepEqual(parseMasterMessage(carry(wrap(message))), { kind: 'message', message: carry(message) });
+        assert.deepEqual(parseMasterMessage(carry(wrap(message))), {
+          kind: 'message',
+          message: carry(message),
+        });
       }),
     );
   });
@@ -124,7 +135,12 @@ describe('protocol', () => {
   });
 
   it('refuses a beat that lists more jobs than agreed', () => {
-    const jobs = Array.from({ length: MAX_LISTED_JOBS + 1 }, () => ({ queue: 'q', id: '1', name: 'n', startedAtMs: 1 }));
+    const jobs = Array.from({ length: MAX_LISTED_JOBS + 1 }, () => ({
+      queue: 'q',
+      id: '1',
+      name: 'n',
+      startedAtMs: 1,
+    }));
     const [sample] = fc.sample(beat, 1);
     assert.equal(parseChildMessage({ swarm: { type: 'beat', beat: { ...sample, jobs } } }).kind, 'malformed');
   });

@@ -19,14 +19,22 @@ function master(identity: string, jobMemory: unknown, beatAtMs = 100_000): Maste
   return decodeMaster(identity, hash, 100_000).master as MasterRecord;
 }
 
-const snapshotOf = (...masters: MasterRecord[]): RegistrySnapshot => ({ masters, redisTimeMs: 100_000, warnings: [] });
+const snapshotOf = (...masters: MasterRecord[]): RegistrySnapshot => ({
+  masters,
+  redisTimeMs: 100_000,
+  warnings: [],
+});
 const report = (...masters: MasterRecord[]) => {
   return byJobReport({ snapshot: snapshotOf(...masters), url: 'redis://h' }, 'default', 80);
 };
 
 describe('swarm ps --by-job', () => {
   it('shows what each kind of job leaves behind, those that leave most first', () => {
-    const kinds = [kind('clean', 8_400, -3_200_000), kind('leaky', 10_300_000, 612e6, true), kind('odd', -300, 0)];
+    const kinds = [
+      kind('clean', 8_400, -3_200_000),
+      kind('leaky', 10_300_000, 612e6, true),
+      kind('odd', -300, 0),
+    ];
     assert.deepEqual(report(master('web1:1:a', kinds)).split('\n'), [
       'NAME   QUEUE  RUNS  MEDIAN     P95  APPROX',
       'leaky  mail   1200    10MB   612MB  yes',
@@ -36,7 +44,10 @@ describe('swarm ps --by-job', () => {
   });
 
   it('names the master where there are several, and leaves stale ones out', () => {
-    const [one, other] = [master('web1:1:a', [kind('a', 5e6, 5e6)]), master('web2:1:b', [kind('b', 9e6, 9e6)])];
+    const [one, other] = [
+      master('web1:1:a', [kind('a', 5e6, 5e6)]),
+      master('web2:1:b', [kind('b', 9e6, 9e6)]),
+    ];
     const stale = master('web3:1:c', [kind('c', 7e6, 7e6)], 1_000);
     assert.deepEqual(report(one, other, stale).split('\n'), [
       'NAME  QUEUE  RUNS  MEDIAN  P95  APPROX  MASTER',

@@ -22,7 +22,9 @@ export interface AppSurroundings {
 export async function runApp(app: AppDefinition, around: AppSurroundings): Promise<() => Promise<void>> {
   const { options, bullmq } = around;
   if (!bullmq) {
-    throw new Error(`no bullmq to be found from ${around.appFile}: install it beside the app (npm install bullmq)`);
+    throw new Error(
+      `no bullmq to be found from ${around.appFile}: install it beside the app (npm install bullmq)`,
+    );
   }
   const queues = chooseQueues(app.options, options);
   if (options.queues.some(({ weight }) => weight !== null)) {
@@ -52,7 +54,9 @@ function chooseQueues(app: AppOptions, { queues }: ChildOptions): [string, Queue
     const queue = Object.hasOwn(app.queues, name) ? app.queues[name] : undefined;
     if (queue) return [name, queue];
     const known = all.map(([known]) => known).join(', ');
-    throw new Error(`SWARM_UNKNOWN_QUEUE: --queue names ${JSON.stringify(name)}, but the app defines ${known}`);
+    throw new Error(
+      `SWARM_UNKNOWN_QUEUE: --queue names ${JSON.stringify(name)}, but the app defines ${known}`,
+    );
   });
 }
 
@@ -64,6 +68,8 @@ function processorOf(queueName: string, queue: QueueOptions): Processor {
     const processor = Object.hasOwn(jobs, job.name) ? jobs[job.name] : undefined;
     if (processor) return processor(job, context);
     const known = Object.keys(jobs).join(', ');
-    throw new Error(`queue ${queueName} has no processor for jobs named ${JSON.stringify(job.name)}, only for ${known}`);
+    throw new Error(
+      `queue ${queueName} has no processor for jobs named ${JSON.stringify(job.name)}, only for ${known}`,
+    );
   };
 }

@@ -92,7 +92,10 @@ export async function runScript(
 ): Promise<unknown> {
   // part of the name: scripts are cached by name for the life of a connection
   const name = `${script.name}${keys.length}`;
-  const commands = client as unknown as Record<string, ((...args: unknown[]) => Promise<unknown>) | undefined>;
+  const commands = client as unknown as Record<
+    string,
+    ((...args: unknown[]) => Promise<unknown>) | undefined
+  >;
   if (!commands[name]) client.defineCommand(name, { numberOfKeys: keys.length, lua: script.lua });
   if (client.runCommand) return client.runCommand(name, [...keys, ...args]);
   return commands[name]?.(...keys, ...args);

@@ -95,7 +95,12 @@ class ChildRuntime {
       // the app has a handler of its own, and may well go on
       if (process.listenerCount('uncaughtException') > 0) return;
       const { message, stack } = describe(error);
-      this.#channel.send({ type: 'uncaught', phase: this.#phase === 'boot' ? 'boot' : 'run', message, stack });
+      this.#channel.send({
+        type: 'uncaught',
+        phase: this.#phase === 'boot' ? 'boot' : 'run',
+        message,
+        stack,
+      });
     });
     process.on('beforeExit', () => {
       if (this.#phase !== 'boot') return;
@@ -107,8 +112,11 @@ class ChildRuntime {
   }
 
   #noWorkers(what: 'ended' | 'runs'): string {
-    const seen = this.#bullmq ? `bullmq ${this.#bullmq.version} (${this.#bullmq.file})` : 'no bullmq to be found beside it';
-    const state = what === 'ended' ? 'ended without starting a BullMQ Worker' : 'runs, but has started no BullMQ Worker';
+    const seen = this.#bullmq
+      ? `bullmq ${this.#bullmq.version} (${this.#bullmq.file})`
+      : 'no bullmq to be found beside it';
+    const state =
+      what === 'ended' ? 'ended without starting a BullMQ Worker' : 'runs, but has started no BullMQ Worker';
     return (
       `${this.#app} ${state}, and exports no defineApp() (${seen}). ` +
       "A bundled program hides its bullmq: import { track } from 'bullmq-swarm' and call track(worker) for each Worker, " +

@@ -3,8 +3,9 @@
  * what is unfinished, says so, runs the close hooks, and exits. Each step is bounded, and a step that
  * fails does not keep the next one from running.
  */
-import { handBack } from '../recovery/release.js';
+
 import type { ActiveJob } from '../protocol.js';
+import { handBack } from '../recovery/release.js';
 import type { Channel } from './channel.js';
 import type { Workers } from './workers.js';
 

@@ -58,7 +58,9 @@ export class Workers {
   /** For a Worker whose class is out of reach, inlined by a bundler. */
   track(worker: BullWorker): void {
     if (this.#workers.has(worker)) return;
-    const own = worker as BullWorker & { processJob(job: BullJob, token: string, ...rest: unknown[]): Promise<unknown> };
+    const own = worker as BullWorker & {
+      processJob(job: BullJob, token: string, ...rest: unknown[]): Promise<unknown>;
+    };
     const { processJob } = own;
     const follow = this.#follow.bind(this);
     own.processJob = (job, token, ...rest) => {
@@ -93,7 +95,8 @@ export class Workers {
 
   find(queue: { queue: string; prefix: string; redisId: string }): BullWorker | undefined {
     for (const [worker, info] of this.#workers) {
-      if (info.queue === queue.queue && info.prefix === queue.prefix && info.redisId === queue.redisId) return worker;
+      if (info.queue === queue.queue && info.prefix === queue.prefix && info.redisId === queue.redisId)
+        return worker;
     }
     return undefined;
   }

@@ -35,7 +35,13 @@ function showGroups(groups: LoadedConfig['config']['groups']): Record<string, un
   const entries = groups.map(({ name, count, concurrency, queues, env, ...limits }) => {
     // A group's variables are the likeliest place of a password: names only.
     const envNames = Object.fromEntries(Object.keys(env).map((variable) => [variable, '***']));
-    const shown = { count, concurrency, queues: showValue('queues', queues), ...showLimits(limits), env: envNames };
+    const shown = {
+      count,
+      concurrency,
+      queues: showValue('queues', queues),
+      ...showLimits(limits),
+      env: envNames,
+    };
     return [name, shown];
   });
   return Object.fromEntries(entries);

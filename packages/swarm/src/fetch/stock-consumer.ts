@@ -29,8 +29,14 @@ export class StockConsumer implements Consumer {
   async start(): Promise<void> {
     const { bullmq, connection, prefix, concurrency, queues } = this.#options;
     this.#workers = queues.map(({ name, process: processor }) => {
-      const run = (job: Job, _token: string, signal?: AbortSignal) => processor(job, { signal: this.#signal(job, signal) });
-      const worker = new bullmq.Worker(name, run, { connection, prefix, concurrency, lockDuration: LOCK_DURATION_MS });
+      const run = (job: Job, _token: string, signal?: AbortSignal) =>
+        processor(job, { signal: this.#signal(job, signal) });
+      const worker = new bullmq.Worker(name, run, {
+        connection,
+        prefix,
+        concurrency,
+        lockDuration: LOCK_DURATION_MS,
+      });
       worker.on('error', (error: Error) => console.error(`queue ${name}: ${error.message}`));
       return worker;
     });

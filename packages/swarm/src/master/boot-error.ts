@@ -14,17 +14,24 @@ export function bootError(
 ): string {
   if (uncaught) return uncaught.stack || uncaught.message;
   if (killedFor === 'boot-timeout') {
-    const why = workers.length > 0 ? 'its Workers have no connection' : 'it has started no BullMQ Worker';
+    const seen = workers.length > 0;
+    const why = seen ? 'its Workers have no connection' : 'it has started no BullMQ Worker';
+    const cure = seen
+      ? ''
+      : " A bundled program hides its own: import { track } from 'bullmq-swarm', call track(worker).";
     return (
       `${app} was not ready within ${bootTimeoutMs} ms (--boot-timeout): ${why}. A program is ready when its first ` +
-      'BullMQ Worker runs on a live connection, an app of defineApp() when its boot() is done.'
+      `BullMQ Worker runs on a live connection, an app of defineApp() when its boot() is done.${cure}`
     );
   }
-  const { maxMemoryBytes = null, maxMemoryHardBytes = null } = groups.find(({ name }) => name === group) ?? {};
+  const { maxMemoryBytes = null, maxMemoryHardBytes = null } =
+    groups.find(({ name }) => name === group) ?? {};
   if (killedFor === 'max-memory-hard') {
     return `${app} took more memory than --max-memory-hard, ${formatBytes(maxMemoryHardBytes ?? 0)}, before it was ready: raise it`;
   }
-  const how = exit?.signal ? `was ended by ${exit.signal}` : `ended itself with exit code ${exit?.code ?? 'unknown'}`;
+  const how = exit?.signal
+    ? `was ended by ${exit.signal}`
+    : `ended itself with exit code ${exit?.code ?? 'unknown'}`;
   const isAbort = exit?.signal === 'SIGABRT' && maxMemoryBytes !== null;
   const hint = isAbort ? '. If V8 had no memory left: its heap is limited because of --max-memory' : '';
   return `its process ${how} before it was ready, without an error; its output above may say more${hint}`;

@@ -47,7 +47,11 @@ export class Narrator {
   drained(child: ChildHandle, { handedBack, error }: Message<'drained'>): void {
     if (error) this.log.error('hand-back failed', { ...where(child), error });
     if (handedBack.length === 0) return;
-    this.log.warn('handed back', { ...where(child), handed_back: handedBack.length, jobs: names(handedBack) });
+    this.log.warn('handed back', {
+      ...where(child),
+      handed_back: handedBack.length,
+      jobs: names(handedBack),
+    });
   }
 
   released(child: ChildHandle, { releaseId: owner, jobs, unserved, error }: Message<'released'>): void {
@@ -55,7 +59,8 @@ export class Narrator {
     if (error) this.log.warn('release failed, another try follows', { ...where(child), owner, error });
     if (unserved.length > 0) {
       const queues = unserved.join(' ');
-      const message = 'cannot release: no child works for these queues; their jobs wait for the stalled check';
+      const message =
+        'cannot release: no child works for these queues; their jobs wait for the stalled check';
       this.log.warn(message, { ...where(child), owner, queues });
     }
     if (released.length > 0) {

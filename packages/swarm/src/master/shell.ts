@@ -28,9 +28,9 @@ import {
 } from '../supervisor/state.js';
 import { bootError } from './boot-error.js';
 import { Debts } from './debts.js';
-import { Narrator, where } from './narrator.js';
 import { JobLedger } from './job-ledger.js';
 import { LimitWatch } from './limit-watch.js';
+import { Narrator, where } from './narrator.js';
 import { childRecord, emptySeatRecord, masterState, onRedisClock } from './records.js';
 import { listenToSignals } from './signals.js';
 
@@ -84,7 +84,11 @@ export class MasterShell {
     this.#narrator = new Narrator(log);
     this.#debts = new Debts(parts.orphans);
     const { drainTimeoutMs, bootTimeoutMs } = config;
-    this.#state = initialState(config.groups, { ...DEFAULT_POLICY, drainTimeoutMs, bootTimeoutMs }, performance.now());
+    this.#state = initialState(
+      config.groups,
+      { ...DEFAULT_POLICY, drainTimeoutMs, bootTimeoutMs },
+      performance.now(),
+    );
     this.#limits = new LimitWatch({
       groups: config.groups,
       log,
@@ -142,7 +146,10 @@ export class MasterShell {
     if (this.#deciding) return;
     this.#deciding = true;
     for (let next = this.#queue.shift(); next; next = this.#queue.shift()) {
-      const { state, effects } = decide(this.#state, next, { nowMs: performance.now(), random: Math.random() });
+      const { state, effects } = decide(this.#state, next, {
+        nowMs: performance.now(),
+        random: Math.random(),
+      });
       this.#state = state;
       for (const effect of effects) this.#carryOut(effect);
     }
@@ -252,7 +259,8 @@ export class MasterShell {
     if (held && !drained) this.#debts.add(identity, holdings);
     const slot = this.#slot(index);
     const death: LastDeath = { atMs: Date.now(), identity, pid, code, signal };
-    if (slot) this.#last.set(index, { record: childRecord(slot, child, this.#samples.get(pid), death), death });
+    if (slot)
+      this.#last.set(index, { record: childRecord(slot, child, this.#samples.get(pid), death), death });
     this.#enqueue({ type: 'childExited', slot: index, identity, drained, held });
     this.#children.delete(identity);
     this.#samples.delete(pid);
@@ -297,7 +305,10 @@ export class MasterShell {
     try {
       const pids = [...this.#children.values()].map(({ pid }) => pid);
       const samples = await this.#sampler.sample(pids, this.#limits.softBounds);
-      for (const [pid, sample] of samples) this.#samples.set(pid, sample);
+      for (const [pid, sample] of samples) {
+        // a zombie has none; its last living sample says more
+        if (sample.rssBytes !== 0) this.#samples.set(pid, sample);
+      }
       this.#limits.sampled();
     } finally {
       this.#sampling = false;

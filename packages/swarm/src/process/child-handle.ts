@@ -55,6 +55,8 @@ export class ChildHandle {
     listener: ChildListener,
   ) {
     this.#process = forked.process;
+    forked.guard.onBroken = (error) =>
+      listener.onMalformed(this, `not a message of node's: ${error.message}`);
     this.#listener = listener;
     this.pid = forked.pid;
     this.identity = forked.identity;
@@ -69,7 +71,10 @@ export class ChildHandle {
 
   /** A child that is gone, or does not read, takes no message; its end is announced in its own way. */
   send(message: MasterMessage): void {
-    const { channel, connected } = this.#process as { channel?: { writeQueueSize?: number }; connected: boolean };
+    const { channel, connected } = this.#process as {
+      channel?: { writeQueueSize?: number };
+      connected: boolean;
+    };
     if (!connected || (channel?.writeQueueSize ?? 0) > MAX_QUEUED_BYTES) return;
     this.#process.send(wrap(message), () => {
       // EPIPE and the like: the exit event follows and says more
@@ -104,11 +109,13 @@ export class ChildHandle {
       // what the child started must not outlive it, however it ended
       this.#killRemains();
       if (!child.connected) return this.#end();
-      const timer = setTimeout(() => this.#end(), LAST_WORDS_MS);
-      child.once('disconnect', () => {
+      const end = (): void => {
         clearTimeout(timer);
+        child.off('disconnect', end);
         this.#end();
-      });
+      };
+      const timer = setTimeout(end, LAST_WORDS_MS);
+      child.once('disconnect', end);
     });
   }
 

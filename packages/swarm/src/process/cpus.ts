@@ -24,7 +24,10 @@ function cpusOf(quotaUs: number, periodUs: number): number | null {
 }
 
 /** Directories that may hold our limits, by `/proc/self/cgroup`: own cgroup first, the mount's root last. */
-export function cgroupDirectories(procSelfCgroup: string, controller = 'cpu'): { v1: string[]; v2: string[] } {
+export function cgroupDirectories(
+  procSelfCgroup: string,
+  controller = 'cpu',
+): { v1: string[]; v2: string[] } {
   const directories: { v1: string[]; v2: string[] } = { v1: [], v2: [] };
   for (const line of procSelfCgroup.split('\n')) {
     const match = /^(\d+):([^:]*):(\/.*)$/.exec(line);

@@ -7,7 +7,7 @@
  * A child is the leader of a session and a process group of its own: a Ctrl-C meant for the master does
  * not reach it, and what its jobs start can be killed with it.
  */
-import { type ChildProcess, fork } from 'node:child_process';
+import { type ChildProcess, type ForkOptions, fork } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { createRequire } from 'node:module';
 import { extname } from 'node:path';
@@ -16,6 +16,7 @@ import type { ChildOptions } from '../child-options.js';
 import type { Config, GroupConfig } from '../config.js';
 import { usageError } from '../errors.js';
 import { identityOf } from '../identity.js';
+import { ChannelGuard } from './channel-guard.js';
 import { heapFlags } from './heap-flags.js';
 import { findJemalloc, preloadWith } from './jemalloc.js';
 
@@ -35,6 +36,7 @@ export interface ForkOrder {
 
 export interface Forked {
   process: ChildProcess;
+  guard: ChannelGuard;
   pid: number;
   identity: string;
 }
@@ -45,19 +47,21 @@ export async function forkChild(order: ForkOrder): Promise<Forked> {
   const nonce = randomBytes(4).toString('hex');
   const env = childEnvironment(order, nonce);
   const limits = heapFlags(group, config.nodeArguments, env['NODE_OPTIONS']);
-  const child = fork(config.app, config.appArguments, {
+  const options: ForkOptions = {
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     execArgv: [...limits, ...config.nodeArguments, ...loaderArguments(config.app), '--import', PRELOAD],
     env,
-  });
+  };
+  const guard = new ChannelGuard();
+  const child = guard.run(() => fork(config.app, config.appArguments, options));
   const { pid } = child;
   if (pid === undefined) {
     throw await new Promise<Error>((resolve) => {
       child.once('error', resolve);
     });
   }
-  return { process: child, pid, identity: identityOf(host, pid, nonce) };
+  return { process: child, guard, pid, identity: identityOf(host, pid, nonce) };
 }
 
 /**

@@ -27,7 +27,14 @@ export function orphansOf(predecessors: readonly MasterRecord[]): Orphan[] {
     ...master.children.map((child): Orphan => {
       const { identity: owner, pid, pidStartTicks } = child;
       const gone = child.state === 'backoff' || child.state === 'failed';
-      return { owner, master: master.identity, pid, pidStartTicks, gone, holdings: holdingsOf(child.workers, child.jobs) };
+      return {
+        owner,
+        master: master.identity,
+        pid,
+        pidStartTicks,
+        gone,
+        holdings: holdingsOf(child.workers, child.jobs),
+      };
     }),
   ]);
 }

@@ -41,7 +41,11 @@ export async function releaseHoldings(
   return { jobs, unserved };
 }
 
-async function releaseHolding(worker: BullWorker, holding: Holding, releaser: string): Promise<ReleasedJob[]> {
+async function releaseHolding(
+  worker: BullWorker,
+  holding: Holding,
+  releaser: string,
+): Promise<ReleasedJob[]> {
   const held = await findHeld(worker, holding.tokenPrefixes, holding.jobIds, `swarm-release:${releaser}`);
   const jobs = await Promise.all(
     held.map(async ({ id, token }): Promise<ReleasedJob> => {
@@ -65,7 +69,10 @@ export async function handBack(workers: Workers): Promise<ActiveJob[]> {
   }
   const strays = await Promise.all(workers.list.map((worker) => handBackStrays(worker, held)));
   for (const worker of new Set(handedBack.map((job) => job.worker))) await wake(worker);
-  return [...handedBack.map(({ queue, id, name, startedAtMs }) => ({ queue, id, name, startedAtMs })), ...strays.flat()];
+  return [
+    ...handedBack.map(({ queue, id, name, startedAtMs }) => ({ queue, id, name, startedAtMs })),
+    ...strays.flat(),
+  ];
 }
 
 /** Jobs that carry this Worker's tokens although nobody here runs them: fetched, but not yet begun. */
@@ -100,7 +107,10 @@ async function findHeld(
 }
 
 /** false: it was no longer ours, by its lock or altogether. What else goes wrong is thrown. */
-async function moveToWait(job: { moveToWait(token: string): Promise<unknown> }, token: string): Promise<boolean> {
+async function moveToWait(
+  job: { moveToWait(token: string): Promise<unknown> },
+  token: string,
+): Promise<boolean> {
   try {
     await job.moveToWait(token);
     return true;
@@ -119,7 +129,12 @@ function isLostRace(error: unknown): boolean {
 async function wake(worker: BullWorker): Promise<void> {
   const client = await clientOf(worker);
   if (!client) return;
-  await runScript(client, WAKE, [worker.toKey('prioritized'), worker.toKey('meta'), worker.toKey('marker')], []);
+  await runScript(
+    client,
+    WAKE,
+    [worker.toKey('prioritized'), worker.toKey('meta'), worker.toKey('marker')],
+    [],
+  );
 }
 
 function script(name: string): { name: string; lua: string } {

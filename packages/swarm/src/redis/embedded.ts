@@ -119,7 +119,9 @@ function settingsOrNone(paths: StatePaths): Settings | null {
 }
 
 async function underLock<T>(paths: StatePaths, work: () => Promise<T>): Promise<T> {
-  const lock = await acquireLock(paths.lock, LOCK_TIMEOUT_MS);
+  const lock = await acquireLock(paths.lock, LOCK_TIMEOUT_MS).catch((error: unknown) => {
+    throw stateError(paths.directory, error);
+  });
   if (lock === null) {
     throw redisError(
       'SWARM_EMBEDDED_FAILED',

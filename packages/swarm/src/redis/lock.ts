@@ -48,8 +48,8 @@ export async function acquireLock(path: string, timeoutMs: number): Promise<Lock
 }
 
 function tryLink(path: string, aside: string, own: Holder): boolean {
-  writeFileSync(aside, JSON.stringify(own), { mode: 0o600 });
   try {
+    writeFileSync(aside, JSON.stringify(own), { mode: 0o600 });
     linkSync(aside, path);
     return true;
   } catch (error) {

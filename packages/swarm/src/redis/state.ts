@@ -120,7 +120,7 @@ function configText(paths: StatePaths, settings: Settings): string {
 /** Redis's own quoting; its parser takes one line. */
 function quote(path: string): string {
   const escaped = path.replace(/[\\"]/g, '\\$&').replace(/\p{Cc}/gu, (char) => {
-    return `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`;
+    return char < '\u0080' ? `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}` : char;
   });
   return `"${escaped}"`;
 }

@@ -51,7 +51,8 @@ export class Reporter {
   /** Something that readers see has changed. */
   changed(): void {
     if (this.#writing) this.#changedMeanwhile = true;
-    else if (this.#lostAtMs === null) this.#schedule(Math.max(0, this.#lastWriteAtMs + COALESCE_MS - performance.now()));
+    else if (this.#lostAtMs === null)
+      this.#schedule(Math.max(0, this.#lastWriteAtMs + COALESCE_MS - performance.now()));
   }
 
   /** The last write: nothing follows it. */
@@ -90,7 +91,10 @@ export class Reporter {
   async #write(): Promise<void> {
     this.#lastWriteAtMs = performance.now();
     try {
-      const { redisTimeMs, rttUs } = await this.#writer.beat(this.#snapshot(this.#clockOffsetMs), this.#rttUs);
+      const { redisTimeMs, rttUs } = await this.#writer.beat(
+        this.#snapshot(this.#clockOffsetMs),
+        this.#rttUs,
+      );
       const isFirst = this.#rttUs === null;
       this.#rttUs = rttUs;
       this.#clockOffsetMs = Math.round(redisTimeMs + rttUs / 2_000 - Date.now());
@@ -112,10 +116,13 @@ export class Reporter {
       return;
     }
     this.#saidAtMs = nowMs;
-    this.#log.error('registry is not written: Redis does not take it; children go on, and it is tried every second', {
-      error: error instanceof Error ? error.message : String(error),
-      for: `${Math.round((nowMs - this.#lostAtMs) / 1_000)}s`,
-    });
+    this.#log.error(
+      'registry is not written: Redis does not take it; children go on, and it is tried every second',
+      {
+        error: error instanceof Error ? error.message : String(error),
+        for: `${Math.round((nowMs - this.#lostAtMs) / 1_000)}s`,
+      },
+    );
   }
 
   #back(): void {

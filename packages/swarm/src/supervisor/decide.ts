@@ -35,7 +35,10 @@ export function decide(before: SupervisorState, event: SupervisorEvent, moment: 
     (state: SupervisorState) => stepReplacements(state, moment),
     (state: SupervisorState) => stepReleases(state, moment.nowMs),
   ];
-  return endIfDone(before, chain(before, steps, (state, step) => step(state)));
+  return endIfDone(
+    before,
+    chain(before, steps, (state, step) => step(state)),
+  );
 }
 
 function react(state: SupervisorState, event: SupervisorEvent, moment: Moment): Decision {
@@ -93,7 +96,8 @@ function onSlotEvent(state: SupervisorState, event: SlotEvent, moment: Moment): 
 function onMainEvent(state: SupervisorState, slot: Slot, event: SlotEvent, moment: Moment): Decision | null {
   const isArrival = event.type === 'childSpawned' || event.type === 'spawnFailed';
   if (isArrival ? slot.child !== null : slot.child?.identity !== event.identity) return null;
-  if (event.type === 'childExited') return promoteNext(state, slot) ?? tell(state, dropRecycle(slot), 'childExited', event, moment);
+  if (event.type === 'childExited')
+    return promoteNext(state, slot) ?? tell(state, dropRecycle(slot), 'childExited', event, moment);
   return tell(state, slot, event.type, event, moment);
 }
 
@@ -116,7 +120,13 @@ function onTick(state: SupervisorState, moment: Moment): Decision {
   const ticked = { ...state, lastTickAtMs: moment.nowMs };
   if (gapMs > state.policy.tiltMs) {
     const message = 'the clock jumped, or this process was stopped: all deadlines moved';
-    const log: Effect = { type: 'log', level: 'warn', slot: null, message, fields: { gap: `${Math.round(gapMs)}ms` } };
+    const log: Effect = {
+      type: 'log',
+      level: 'warn',
+      slot: null,
+      message,
+      fields: { gap: `${Math.round(gapMs)}ms` },
+    };
     return { state: shiftDeadlines(ticked, gapMs), effects: [log] };
   }
   const indices = ticked.slots.map(({ index }) => index);
@@ -152,7 +162,9 @@ function removeSlot(
     (now: SupervisorState) => stopReplacement(now, index, drainTimeoutMs, moment.nowMs),
     (now: SupervisorState) => {
       const slot = now.slots.find((other) => other.index === index);
-      return slot ? tell(now, slot, 'stop', { drainTimeoutMs, reason, afterStop: 'remove' }, moment) : same(now);
+      return slot
+        ? tell(now, slot, 'stop', { drainTimeoutMs, reason, afterStop: 'remove' }, moment)
+        : same(now);
     },
   ];
   return chain(state, steps, (now, step) => step(now));
@@ -162,14 +174,23 @@ function onScale(state: SupervisorState, order: { group: string; count: number }
   if (state.phase === 'stopping') return same(state);
   const { remove, ...decision } = scale(state, order, moment);
   const { drainTimeoutMs } = state.policy;
-  return chain(decision.state, remove, (now, index) => removeSlot(now, index, 'scale', drainTimeoutMs, moment));
+  return chain(decision.state, remove, (now, index) =>
+    removeSlot(now, index, 'scale', drainTimeoutMs, moment),
+  );
 }
 
-function changePace(state: SupervisorState, index: number | null, pace: 'quiet' | 'resume', moment: Moment): Decision {
+function changePace(
+  state: SupervisorState,
+  index: number | null,
+  pace: 'quiet' | 'resume',
+  moment: Moment,
+): Decision {
   if (state.phase === 'stopping') return same(state);
   const phase = pace === 'quiet' ? 'quiet' : 'running';
   const slots = state.slots.filter((slot) => index === null || slot.index === index);
-  return chain(index === null ? { ...state, phase } : state, slots, (now, slot) => tell(now, slot, pace, {}, moment));
+  return chain(index === null ? { ...state, phase } : state, slots, (now, slot) =>
+    tell(now, slot, pace, {}, moment),
+  );
 }
 
 function killChild(state: SupervisorState, identity: string, reason: KillReason): Decision {
@@ -227,7 +248,11 @@ function shiftDeadlines(state: SupervisorState, byMs: number): SupervisorState {
   const shift = <T extends { dueAtMs: number | null } | null>(item: T): T => {
     return item === null || item.dueAtMs === null ? item : { ...item, dueAtMs: item.dueAtMs + byMs };
   };
-  const slots = state.slots.map((slot) => ({ ...shift(slot), next: shift(slot.next), leaving: shift(slot.leaving) }));
+  const slots = state.slots.map((slot) => ({
+    ...shift(slot),
+    next: shift(slot.next),
+    leaving: shift(slot.leaving),
+  }));
   return { ...state, slots, releases: state.releases.map(shift) };
 }
 
@@ -240,8 +265,12 @@ function endIfDone(before: SupervisorState, { state, effects }: Decision): Decis
     return { state: { ...after, phase: 'stopped' }, effects: [...effects, { type: 'exit', reason }] };
   }
   if (after.slots.length > 0 && after.slots.every((slot) => slot.state === 'failed')) {
-    return { state: { ...after, phase: 'stopped' }, effects: [...effects, { type: 'exit', reason: 'app-failed' }] };
+    return {
+      state: { ...after, phase: 'stopped' },
+      effects: [...effects, { type: 'exit', reason: 'app-failed' }],
+    };
   }
-  const shows = before.phase !== after.phase || before.slots !== after.slots || before.generation !== after.generation;
+  const shows =
+    before.phase !== after.phase || before.slots !== after.slots || before.generation !== after.generation;
   return { state: after, effects: shows ? [...effects, { type: 'report' }] : effects };
 }

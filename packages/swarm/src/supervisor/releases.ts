@@ -43,7 +43,12 @@ export function answerRelease(
       effects.push({ type: 'settle', owner: release.owner });
       return null;
     }
-    return { ...release, askedOf: null, sweepsDone, dueAtMs: Math.max(nowMs, release.startedAtMs + nextAtMs) };
+    return {
+      ...release,
+      askedOf: null,
+      sweepsDone,
+      dueAtMs: Math.max(nowMs, release.startedAtMs + nextAtMs),
+    };
   });
   return { state: next, effects };
 }
@@ -57,11 +62,16 @@ export function releaserGone(state: SupervisorState, identity: string, nowMs: nu
 
 /** A child became ready: releases that had nobody to ask are due. */
 export function releaserReady(state: SupervisorState, nowMs: number): SupervisorState {
-  return mapReleases(state, (release) => (release.dueAtMs === null ? { ...release, dueAtMs: nowMs } : release));
+  return mapReleases(state, (release) =>
+    release.dueAtMs === null ? { ...release, dueAtMs: nowMs } : release,
+  );
 }
 
 /** Asks a sibling for each release that is due. */
-export function stepReleases(state: SupervisorState, nowMs: number): { state: SupervisorState; effects: Effect[] } {
+export function stepReleases(
+  state: SupervisorState,
+  nowMs: number,
+): { state: SupervisorState; effects: Effect[] } {
   const effects: Effect[] = [];
   const next = mapReleases(state, (release) => {
     if (release.dueAtMs === null || release.dueAtMs > nowMs) return release;
@@ -76,7 +86,11 @@ export function stepReleases(state: SupervisorState, nowMs: number): { state: Su
 }
 
 /** Children that go on before children that leave, and last of all the one that failed at it. */
-function chooseReleaser(slots: readonly Slot[], release: Release, lastFailedBy: string | null): string | null {
+function chooseReleaser(
+  slots: readonly Slot[],
+  release: Release,
+  lastFailedBy: string | null,
+): string | null {
   const cost = (child: Child): number =>
     (child.leavesFor !== null ? 1 : 0) + (child.identity === lastFailedBy ? 2 : 0);
   const [best] = slots

@@ -24,7 +24,12 @@ export function requestRoll(state: SupervisorState, { nowMs }: Moment): Decision
 
 export function requestRecycle(
   state: SupervisorState,
-  { slot: index, identity, detail, overlap }: { slot: number; identity: string; detail: string; overlap: boolean },
+  {
+    slot: index,
+    identity,
+    detail,
+    overlap,
+  }: { slot: number; identity: string; detail: string; overlap: boolean },
   { nowMs }: Moment,
 ): Decision {
   const slot = state.slots.find((other) => other.index === index);
@@ -87,7 +92,10 @@ export function onReplacementDue(state: SupervisorState, slot: Slot, { nowMs }: 
   const { next, leaving } = slot;
   if (leaving && leaving.dueAtMs !== null && leaving.dueAtMs <= nowMs) {
     const child: Child = { ...leaving.child, killedFor: 'stop-timeout' };
-    return place(state, slot, [{ ...slot, leaving: { child, dueAtMs: null } }, killEffect(child, 'stop-timeout')]);
+    return place(state, slot, [
+      { ...slot, leaving: { child, dueAtMs: null } },
+      killEffect(child, 'stop-timeout'),
+    ]);
   }
   if (!next?.child || next.dueAtMs === null || next.dueAtMs > nowMs) return same(state);
   if (next.state === 'settling') return takeSeat(state, slot, next, nowMs);
@@ -95,7 +103,10 @@ export function onReplacementDue(state: SupervisorState, slot: Slot, { nowMs }: 
     return place(state, slot, [{ ...slot, next: { ...next, dueAtMs: nowMs + state.policy.bootTimeoutMs } }]);
   }
   const child: Child = { ...next.child, killedFor: 'boot-timeout' };
-  return place(state, slot, [{ ...slot, next: { ...next, child, dueAtMs: null } }, killEffect(child, 'boot-timeout')]);
+  return place(state, slot, [
+    { ...slot, next: { ...next, child, dueAtMs: null } },
+    killEffect(child, 'boot-timeout'),
+  ]);
 }
 
 /** The new child has settled: it sits down, and the old one is told to leave. */
@@ -135,7 +146,10 @@ function expel(
   nowMs: number,
 ): [Slot, ...Effect[]] {
   const leavesFor = child.leavesFor ?? 'stop';
-  const leaving = { child: { ...child, leavesFor }, dueAtMs: nowMs + drainTimeoutMs + state.policy.stopGraceMs };
+  const leaving = {
+    child: { ...child, leavesFor },
+    dueAtMs: nowMs + drainTimeoutMs + state.policy.stopGraceMs,
+  };
   if (child.killedFor) return [{ ...slot, leaving: { child, dueAtMs: null } }];
   return [
     { ...slot, leaving },
@@ -153,7 +167,11 @@ export function promoteNext(state: SupervisorState, slot: Slot): Decision | null
   const { reason, detail } = next.wanted;
   const done: Effect = { type: 'announceReplacement', slot: slot.index, reason, detail, error: null };
   const seated = { ...sitDown(slot, next, state), restarts: slot.restarts + 1 };
-  return place(state, slot, [seated, announceExit(slot, child, 0), ...(next.state === 'settling' ? [done] : [])]);
+  return place(state, slot, [
+    seated,
+    announceExit(slot, child, 0),
+    ...(next.state === 'settling' ? [done] : []),
+  ]);
 }
 
 function giveUp(state: SupervisorState, slot: Slot, next: Next, error: string, moment: Moment): Decision {
@@ -166,7 +184,8 @@ function giveUp(state: SupervisorState, slot: Slot, next: Next, error: string, m
     error,
   };
   if (slot.state === 'stopping' && !slot.child && !slot.leaving) return place(state, slot, [null]);
-  if (state.phase === 'stopping' || slot.state === 'stopping') return place(state, slot, [{ ...slot, next: null }]);
+  if (state.phase === 'stopping' || slot.state === 'stopping')
+    return place(state, slot, [{ ...slot, next: null }]);
   if (wanted.reason === 'recycle') {
     const shortLives = slot.shortLives + 1;
     // never at once: what asked for it is not urgent enough to fork in a circle
@@ -201,19 +220,32 @@ export function stepReplacements(state: SupervisorState, moment: Moment): Decisi
 
 function isRolling({ wanted, next, leaving, child, state }: Slot): boolean {
   const stops = state === 'stopping' && child?.leavesFor === 'roll';
-  return wanted?.reason === 'roll' || next?.wanted.reason === 'roll' || leaving?.child.leavesFor === 'roll' || stops;
+  return (
+    wanted?.reason === 'roll' ||
+    next?.wanted.reason === 'roll' ||
+    leaving?.child.leavesFor === 'roll' ||
+    stops
+  );
 }
 
 function beginOne(state: SupervisorState, group: string, moment: Moment): Decision {
   const slots = state.slots.filter((slot) => slot.group === group);
-  const busy = slots.some((slot) => slot.next || slot.leaving || (slot.state === 'stopping' && slot.afterStop === 'spawn'));
+  const busy = slots.some(
+    (slot) => slot.next || slot.leaving || (slot.state === 'stopping' && slot.afterStop === 'spawn'),
+  );
   if (busy) return same(state);
-  const outdated = slots.find(({ wanted, child }) => wanted?.reason === 'roll' && child?.generation === state.generation);
+  const outdated = slots.find(
+    ({ wanted, child }) => wanted?.reason === 'roll' && child?.generation === state.generation,
+  );
   if (outdated) {
     // it died meanwhile, and its successor is of the new generation already
-    return chain(place(state, outdated, [{ ...outdated, wanted: null }]).state, [group], (now) => beginOne(now, group, moment));
+    return chain(place(state, outdated, [{ ...outdated, wanted: null }]).state, [group], (now) =>
+      beginOne(now, group, moment),
+    );
   }
-  const slot = slots.find(({ wanted, state: at }) => wanted && wanted.dueAtMs <= moment.nowMs && (at === 'up' || at === 'quiet'));
+  const slot = slots.find(
+    ({ wanted, state: at }) => wanted && wanted.dueAtMs <= moment.nowMs && (at === 'up' || at === 'quiet'),
+  );
   if (!slot?.wanted || !slot.child) return same(state);
   const { wanted } = slot;
   if (!wanted.overlap) {
@@ -236,12 +268,18 @@ function beginOne(state: SupervisorState, group: string, moment: Moment): Decisi
 }
 
 /** The slot stops for good: whoever was on the way to it leaves as well. */
-export function stopReplacement(state: SupervisorState, index: number, drainTimeoutMs: number, nowMs: number): Decision {
+export function stopReplacement(
+  state: SupervisorState,
+  index: number,
+  drainTimeoutMs: number,
+  nowMs: number,
+): Decision {
   const slot = state.slots.find((other) => other.index === index);
   if (!slot) return same(state);
   const { next, leaving } = slot;
   const calm: Slot = { ...slot, wanted: null };
-  if (next?.child) return place(state, slot, expel({ ...calm, next: null }, next.child, drainTimeoutMs, state, nowMs));
+  if (next?.child)
+    return place(state, slot, expel({ ...calm, next: null }, next.child, drainTimeoutMs, state, nowMs));
   const dueAtMs = nowMs + drainTimeoutMs + state.policy.stopGraceMs;
   if (!leaving || leaving.dueAtMs === null || leaving.dueAtMs <= dueAtMs) return place(state, slot, [calm]);
   const message = { type: 'stop', drainTimeoutMs } as const;

@@ -202,7 +202,9 @@ export function newSlot(index: number, group: string, nowMs: number): Slot {
 
 /** Everybody who lives in a slot. */
 export function childrenOf(slot: Slot): Child[] {
-  return [slot.child, slot.next?.child, slot.leaving?.child].filter((child) => child !== null && child !== undefined);
+  return [slot.child, slot.next?.child, slot.leaving?.child].filter(
+    (child) => child !== null && child !== undefined,
+  );
 }
 
 /** Whether this child has its seat for good: ready, not on its way out, and no stop has begun. */
@@ -214,7 +216,12 @@ export function isSeated({ phase, slots }: SupervisorState, identity: string): b
 
 /** Everything in the state that a tick looks at, with its deadline. */
 function deadlines(state: SupervisorState): { dueAtMs: number | null }[] {
-  const inSlots = state.slots.flatMap((slot) => [slot, slot.next, slot.leaving, waits(slot) ? slot.wanted : null]);
+  const inSlots = state.slots.flatMap((slot) => [
+    slot,
+    slot.next,
+    slot.leaving,
+    waits(slot) ? slot.wanted : null,
+  ]);
   return [...inSlots, ...state.releases].filter((item) => item !== null);
 }
 
@@ -227,7 +234,8 @@ function waits({ wanted, next, leaving }: Slot): boolean {
 export function nextDueAtMs(state: SupervisorState, afterMs = Number.NEGATIVE_INFINITY): number | null {
   let earliest: number | null = null;
   for (const { dueAtMs } of deadlines(state)) {
-    if (dueAtMs !== null && dueAtMs > afterMs && (earliest === null || dueAtMs < earliest)) earliest = dueAtMs;
+    if (dueAtMs !== null && dueAtMs > afterMs && (earliest === null || dueAtMs < earliest))
+      earliest = dueAtMs;
   }
   return earliest;
 }

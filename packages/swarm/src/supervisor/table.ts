@@ -172,11 +172,22 @@ function backOff(slot: Slot, { state, nowMs, random }: Scene): Outcome {
   const shortLives = slot.shortLives + 1;
   const restartInMs = backoffMs(state.policy, shortLives, random);
   const restarts = slot.restarts + 1;
-  const waiting: Slot = { ...slot, state: 'backoff', child: null, shortLives, restarts, dueAtMs: nowMs + restartInMs };
+  const waiting: Slot = {
+    ...slot,
+    state: 'backoff',
+    child: null,
+    shortLives,
+    restarts,
+    dueAtMs: nowMs + restartInMs,
+  };
   return slot.child ? [waiting, announceExit(slot, slot.child, restartInMs)] : [waiting];
 }
 
-function beginStop(slot: Slot, { drainTimeoutMs, reason, afterStop }: Inputs['stop'], { state, nowMs }: Scene): Outcome {
+function beginStop(
+  slot: Slot,
+  { drainTimeoutMs, reason, afterStop }: Inputs['stop'],
+  { state, nowMs }: Scene,
+): Outcome {
   const stopping: Slot = { ...slot, state: 'stopping', dueAtMs: null, afterStop };
   // a child that is being killed already needs no message, only its exit
   if (!slot.child || slot.child.killedFor) return [stopping];
@@ -195,7 +206,10 @@ function hastenStop(slot: Slot, stop: Inputs['stop'], { state, nowMs }: Scene): 
   const dueAtMs = nowMs + stop.drainTimeoutMs + state.policy.stopGraceMs;
   if (!child || slot.dueAtMs === null || dueAtMs >= slot.dueAtMs) return [{ ...slot, child, afterStop }];
   const message = { type: 'stop', drainTimeoutMs: stop.drainTimeoutMs } as const;
-  return [{ ...slot, child, afterStop, dueAtMs }, { type: 'send', identity: child.identity, message }];
+  return [
+    { ...slot, child, afterStop, dueAtMs },
+    { type: 'send', identity: child.identity, message },
+  ];
 }
 
 /** The child is gone: the slot goes too, is filled again, or waits for who else is in it. */
@@ -213,5 +227,8 @@ function vacate(slot: Slot, { afterStop }: Inputs['stop']): Outcome {
 
 function kill(slot: Slot, reason: KillReason): Outcome {
   if (!slot.child) return [{ ...slot, dueAtMs: null }];
-  return [{ ...slot, child: { ...slot.child, killedFor: reason }, dueAtMs: null }, killEffect(slot.child, reason)];
+  return [
+    { ...slot, child: { ...slot.child, killedFor: reason }, dueAtMs: null },
+    killEffect(slot.child, reason),
+  ];
 }

@@ -3,8 +3,8 @@
  * several times, and KILL after 30 s.
  */
 import assert from 'node:assert/strict';
-import { setTimeout as delay } from 'node:timers/promises';
 import { after, before, describe, it } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import { Trial } from '../support/trial.js';
 
@@ -33,7 +33,7 @@ describe('TERM to every process at once, three times', () => {
     const tookMs = Date.now() - askedAtMs;
     t.diagnostic(`stopped after ${tookMs} ms`);
     assert.ok(tookMs >= 25_000, `the long job was not given its time: ${tookMs} ms`);
-    assert.ok(tookMs < 28_500, `KILL would have come: ${tookMs} ms`);
+    assert.ok(tookMs < 30_000, `KILL would have come: ${tookMs} ms`);
 
     assert.equal(swarm.all('stopping').length, 1);
     for (const pid of pids) {
