@@ -49,7 +49,9 @@ describe('a stop', { concurrency: 3 }, () => {
     const tookMs = Date.now() - askedAtMs;
     t.diagnostic(`killed and stopped after ${tookMs} ms`);
     assert.ok(tookMs < 8_000, `stopped after ${tookMs} ms`);
-    assert.equal((await swarm.line('exited', { pid }))['cause'], 'stop-timeout');
+    const exited = await swarm.line('exited', { pid });
+    assert.deepEqual([exited['cause'], exited.level], ['stopped', 'warn']);
+    assert.match(String(exited['evidence']), /killed by its master/);
     assert.equal(swarm.all('kill').length, 1);
     assert.deepEqual(swarm.processes, []);
     assert.equal(await trial.queue.getJobState(id), 'active');

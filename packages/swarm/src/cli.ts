@@ -48,6 +48,15 @@ async function dispatch(line: CommandLine): Promise<number> {
       return (await import('./commands/ps.js')).ps(await registryOptions(line));
     case 'jobs':
       return (await import('./commands/jobs.js')).jobs(await registryOptions(line));
+    case 'deaths': {
+      const { deaths, parseLimit } = await import('./commands/deaths.js');
+      const query = {
+        limit: parseLimit(line.values['limit']),
+        all: line.switches.has('all'),
+        of: line.words[0],
+      };
+      return deaths({ ...(await registryOptions(line)), ...query });
+    }
     case 'redis': {
       const action = (line.word ?? 'url') as 'url' | 'cli' | 'stop';
       return (await import('./commands/redis.js')).redisCommand({ action, ...(await registryOptions(line)) });

@@ -20,11 +20,15 @@ export interface CommandLine {
   flags: RawFlags;
   /** Switches of the command itself that are on, such as `json`. */
   switches: ReadonlySet<string>;
+  /** Values of the command's own flags, such as `limit`. */
+  values: Readonly<Record<string, string>>;
   app: string | undefined;
   /** What to add when there is no such app. */
   appHint: string;
   /** The command's own word, such as `stop` of `swarm redis stop`. */
   word: string | undefined;
+  /** The free words of a command that takes some. */
+  words: readonly string[];
   appArguments: string[];
 }
 
@@ -45,9 +49,11 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     version: parsed.version === true,
     flags: {},
     switches: new Set(Object.keys(commandRow(command).switches).filter((name) => parsed[name] === true)),
+    values: ownValues(commandRow(command), parsed),
     app: commandRow(command).takesApp ? rest[0] : undefined,
     appHint: hint,
     word: commandRow(command).takesApp ? undefined : rest[0],
+    words: rest,
     appArguments: ((parsed['--'] as unknown[]) ?? []).map(String),
   };
   if (line.help || line.version) return line;
@@ -58,6 +64,11 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     if (given !== undefined) line.flags[name] = lastGiven(name, given);
   }
   return line;
+}
+
+function ownValues({ values }: CommandRow, parsed: Parsed): Record<string, string> {
+  const given = Object.keys(values).filter((name) => parsed[name] !== undefined);
+  return Object.fromEntries(given.map((name) => [name, String([parsed[name]].flat().at(-1))]));
 }
 
 /** What is not repeatable and yet given twice: the last one counts, so that a wrapper script can be overridden. */
@@ -106,10 +117,13 @@ function parser(args: readonly string[]): Argv {
       version: { alias: 'v', boolean: true, describe: 'show the version' },
     });
   for (const command of COMMAND_NAMES) {
-    const { describe, options, switches } = commandRow(command);
-    instance.options(yargsSwitches(switches, false));
+    const { describe, options, switches, values } = commandRow(command);
+    instance.options(yargsSwitches(switches, false)).options(yargsValues(values, false));
     instance.command(command, describe, (inner) =>
-      inner.options(yargsOptions(options, true)).options(yargsSwitches(switches, true)),
+      inner
+        .options(yargsOptions(options, true))
+        .options(yargsSwitches(switches, true))
+        .options(yargsValues(values, true)),
     );
   }
   return instance;
@@ -137,6 +151,12 @@ function yargsSwitches(switches: CommandRow['switches'], global: boolean): Recor
   );
 }
 
+function yargsValues(values: CommandRow['values'], global: boolean): Record<string, Options> {
+  return Object.fromEntries(
+    Object.entries(values).map(([name, [, describe]]) => [name, { string: true, describe, global }]),
+  );
+}
+
 /** `--node-arg --expose-gc` → `--node-arg=--expose-gc`: to yargs, what begins with a dash is no value. */
 function joinDashed(args: readonly string[]): string[] {
   const dashed = OPTION_NAMES.map(optionRow).filter((row) => row.dashed);
@@ -161,6 +181,7 @@ function refuseUnknownOptions(parsed: Parsed, command: CommandName, hint: string
   const own = new Set([
     ...row.options.map((name) => optionRow(name).flag),
     ...Object.keys(row.switches),
+    ...Object.keys(row.values),
     ...['_', '$0', '--', 'help', 'version'],
   ]);
   const key = Object.keys(parsed).find((candidate) => !own.has(candidate) && parsed[candidate] !== undefined);
@@ -168,14 +189,17 @@ function refuseUnknownOptions(parsed: Parsed, command: CommandName, hint: string
   const typed = key.length === 1 ? `-${key}` : parsed[key] === false ? `--no-${key}` : `--${key}`;
   const elsewhere =
     OPTION_NAMES.some((name) => optionRow(name).flag === key) ||
-    COMMAND_NAMES.some((other) => Object.hasOwn(commandRow(other).switches, key));
+    COMMAND_NAMES.some((other) => {
+      const { switches, values } = commandRow(other);
+      return Object.hasOwn(switches, key) || Object.hasOwn(values, key);
+    });
   if (elsewhere) {
     const help = hint || ` Its options: swarm ${command} --help`;
     throw usageError('SWARM_UNKNOWN_OPTION', `${typed} is not an option of swarm ${command}.${help}`);
   }
   const flags = [
     ...row.options.map((name) => shownFlag(optionRow(name))),
-    ...Object.keys(row.switches).map((name) => `--${name}`),
+    ...[...Object.keys(row.switches), ...Object.keys(row.values)].map((name) => `--${name}`),
     ...['--help', '--version'],
   ];
   const suggestion = didYouMean(typed, flags) || `; see swarm ${command} --help`;
@@ -194,6 +218,15 @@ function refuseWords(command: CommandName, words: readonly string[], appArgument
     );
   }
   if (appArguments.length > 0) throw usageError('SWARM_BAD_USAGE', `swarm ${command} takes nothing after --`);
+  if (row.takes.length > 0) {
+    const required = row.takes.filter((name) => !name.endsWith('?')).length;
+    if (words.length >= required && words.length <= row.takes.length) return;
+    const got = words.length === 0 ? 'nothing' : words.map((word) => JSON.stringify(word)).join(' ');
+    throw usageError(
+      'SWARM_BAD_USAGE',
+      `swarm ${command} takes ${row.usage.replace(' [options]', '')}, got ${got}`,
+    );
+  }
   if (first === undefined) return;
   const extra = row.words.includes(first) ? second : first;
   if (extra === undefined) return;

@@ -8,10 +8,14 @@ export interface CommandRow {
   readonly options: readonly OptionName[];
   /** Switches of this command alone, which have no variable and no key in a file; name → description. */
   readonly switches: Readonly<Record<string, string>>;
+  /** Flags with a value of this command alone; name → placeholder and description. */
+  readonly values: Readonly<Record<string, readonly [placeholder: string, describe: string]>>;
   /** Takes the app, and arguments for it after `--`. */
   readonly takesApp: boolean;
-  /** The words that the command takes; empty: none. */
+  /** The words that the command takes, at most one of them; empty: none. */
   readonly words: readonly string[];
+  /** Names of the free words that it takes, each of them required unless it ends with `?`. */
+  readonly takes: readonly string[];
   /** Command line → what it does. */
   readonly examples: readonly (readonly [string, string])[];
 }
@@ -19,7 +23,7 @@ export interface CommandRow {
 const REGISTRY_OPTIONS = ['redis', 'redisTlsNoVerify', 'namespace', 'config', 'logLevel'] as const;
 const JSON_SWITCH = { json: 'one JSON document on stdout, and nothing else' };
 
-const base = { usage: '', options: [], switches: {}, takesApp: false, words: [] };
+const base = { usage: '', options: [], switches: {}, values: {}, takesApp: false, words: [], takes: [] };
 
 export const COMMANDS = {
   run: {
@@ -57,6 +61,20 @@ export const COMMANDS = {
     examples: [
       ['swarm jobs', 'a table, the oldest first'],
       ['swarm jobs --json', 'for scripts'],
+    ],
+  },
+  deaths: {
+    ...base,
+    usage: '[identity|pid] [options]',
+    describe: 'how processes ended, and why; with one named, all of it',
+    options: REGISTRY_OPTIONS,
+    switches: { ...JSON_SWITCH, all: 'those too that left as told, at a stop, a roll or a recycle' },
+    values: { limit: ['N', 'at most so many (default: 50)'] },
+    takes: ['death?'],
+    examples: [
+      ['swarm deaths', 'a table, the newest first'],
+      ['swarm deaths 4711', 'stack, stderr, memory, jobs of this one'],
+      ['swarm deaths --json --limit 1', 'the last one, for scripts'],
     ],
   },
   redis: {

@@ -17,6 +17,7 @@ import { type EmbeddedServer, startEmbedded } from './redis/embedded.js';
 import { resolveRedis } from './redis/resolve.js';
 import { stateDirectory } from './redis/state.js';
 import { parseRedisUrl, redactUrl } from './redis/url.js';
+import { DeathStream } from './registry/death-stream.js';
 import { findPredecessors } from './registry/predecessors.js';
 import { readSnapshot } from './registry/reader.js';
 import type { MasterInfo } from './registry/schema.js';
@@ -126,6 +127,7 @@ async function supervise(config: Config, log: Logger, redis: UsableRedis): Promi
     info,
     log,
     writer,
+    deathStream: new DeathStream(redis.client, config.namespace),
     redisUrl: redis.url,
     redisIsEmbedded: redis.isEmbedded,
     orphans: orphansOf(predecessors),

@@ -100,6 +100,8 @@ export type ChildMessage =
   | { type: 'draining'; busy: number }
   /** Nothing is held any more (unless `error` says why); close hooks run now, then the child exits. */
   | { type: 'drained'; handedBack: ActiveJob[]; error: string | null }
+  /** Said before the addon's code runs: loading it may be what kills. */
+  | { type: 'addonLoaded'; file: string }
   | { type: 'log'; level: 'info' | 'warn' | 'error'; message: string };
 
 /** The envelope; see the file comment. */
@@ -209,6 +211,7 @@ const CHILD_FIELDS: Fields<ChildMessage> = {
   },
   draining: { busy: isCount },
   drained: { handedBack: listOf(isActiveJob), error: nullOr(isString) },
+  addonLoaded: { file: isString },
   log: { level: oneOf('info', 'warn', 'error'), message: isString },
 };
 

@@ -80,7 +80,7 @@ function child(slot: number, more: Partial<ChildRecord> = {}): ChildRecord {
     processed: 7,
     failed: 1,
     restarts: 0,
-    lastDeath: { atMs: 5, identity: 'web-1:1:x', pid: 1, code: null, signal: 'SIGKILL' },
+    lastDeath: { atMs: 5, identity: 'web-1:1:x', pid: 1, code: null, signal: 'SIGKILL', cause: 'signal' },
     stuckSinceMs: null,
     workers: [{ queue: 'mail', prefix: 'bull', tokenPrefix: 'tok:', redisId: 'r' }],
     ...more,

@@ -7,6 +7,7 @@ import type { ChildOptions } from '../child-options.js';
 import { identityOf } from '../identity.js';
 import type { MasterMessage } from '../protocol.js';
 import { canRelease, releaseHoldings } from '../recovery/release.js';
+import { reportAddons } from './addons.js';
 import { type AppDefinition, onAppDefined, provideRuntime } from './app-registration.js';
 import { Heart } from './beat.js';
 import { type BullWorker, type FoundBullmq, findBullmq } from './bullmq.js';
@@ -66,6 +67,7 @@ class ChildRuntime {
       () => this.#leaveAlone(),
     );
     this.#reportErrors();
+    reportAddons((file) => this.#channel.send({ type: 'addonLoaded', file }));
     this.#heart.start();
     setInterval(() => this.#reportMemory(), MEMORY_REPORT_MS).unref();
     if (this.#options.watchdog) {

@@ -12,6 +12,7 @@ import { type Sample, Sampler } from '../process/memory.js';
 import type { ChildMessage } from '../protocol.js';
 import { holdingsOf } from '../recovery/holdings.js';
 import type { Orphan } from '../recovery/predecessors.js';
+import type { DeathStream } from '../registry/death-stream.js';
 import { Reporter } from '../registry/reporter.js';
 import type { ChildRecord, LastDeath, MasterInfo } from '../registry/schema.js';
 import type { MasterReport, RegistryWriter } from '../registry/writer.js';
@@ -27,6 +28,7 @@ import {
   type SupervisorState,
 } from '../supervisor/state.js';
 import { bootError } from './boot-error.js';
+import { type Death, Deaths } from './deaths.js';
 import { Debts } from './debts.js';
 import { JobLedger } from './job-ledger.js';
 import { LimitWatch } from './limit-watch.js';
@@ -49,6 +51,7 @@ export interface MasterParts {
   info: MasterInfo;
   log: Logger;
   writer: RegistryWriter;
+  deathStream: DeathStream;
   redisUrl: string;
   redisIsEmbedded: boolean;
   /** What predecessors' children left behind. */
@@ -61,6 +64,7 @@ export class MasterShell {
   readonly #narrator: Narrator;
   readonly #reporter: Reporter;
   readonly #debts: Debts;
+  readonly #deaths: Deaths;
   readonly #sampler = new Sampler();
   readonly #limits: LimitWatch;
   readonly #jobLedger = new JobLedger();
@@ -69,6 +73,8 @@ export class MasterShell {
   readonly #samples = new Map<number, Sample>();
   /** By slot: who sat there before, and how it ended. */
   readonly #last = new Map<number, { record: ChildRecord; death: LastDeath }>();
+  /** By identity: those whose end is to be announced. */
+  readonly #judged = new Map<string, Death>();
   #state: SupervisorState;
   readonly #queue: SupervisorEvent[] = [];
   #deciding = false;
@@ -104,6 +110,12 @@ export class MasterShell {
       onLost: () => this.#enqueue({ type: 'redisLost' }),
       onBack: () => this.#enqueue({ type: 'redisBack' }),
     });
+    this.#deaths = new Deaths({
+      info: parts.info,
+      log,
+      stream: parts.deathStream,
+      clockOffsetMs: () => this.#reporter.clockOffsetMs,
+    });
   }
 
   /** The app's own words about why it does not boot. */
@@ -127,7 +139,8 @@ export class MasterShell {
     clearTimeout(this.#dueTimer);
     this.#limits.close();
     this.#sampler.close();
-    await this.#reporter.close(this.#debts.list.length > 0 ? 'write' : 'remove', LAST_WRITE_MS);
+    const lastReport = this.#debts.list.length > 0 ? 'write' : 'remove';
+    await Promise.all([this.#deaths.close(LAST_WRITE_MS), this.#reporter.close(lastReport, LAST_WRITE_MS)]);
     stopListening();
     return code;
   }
@@ -213,6 +226,7 @@ export class MasterShell {
       });
       const { identity, pid } = child;
       this.#children.set(identity, child);
+      this.#deaths.born(child);
       this.#narrator.spawned(child);
       this.#enqueue({ type: 'childSpawned', slot: index, seat, identity, pid, generation });
     } catch (error) {
@@ -231,6 +245,7 @@ export class MasterShell {
       case 'released': {
         const { releaseId, error } = message;
         this.#narrator.released(child, message);
+        this.#deaths.released(message);
         this.#enqueue({ type: 'releaseAnswered', releaseId, by: identity, error });
         return;
       }
@@ -246,6 +261,7 @@ export class MasterShell {
         return this.#reporter.changed();
       case 'jobMemory':
         return this.#jobLedger.add(message.kinds);
+      case 'addonLoaded':
       case 'beat':
         return;
     }
@@ -258,21 +274,26 @@ export class MasterShell {
     const held = holdings.length > 0;
     if (held && !drained) this.#debts.add(identity, holdings);
     const slot = this.#slot(index);
-    const death: LastDeath = { atMs: Date.now(), identity, pid, code, signal };
-    if (slot)
-      this.#last.set(index, { record: childRecord(slot, child, this.#samples.get(pid), death), death });
+    const sample = this.#samples.get(pid);
+    const told = slot && childrenOf(slot).find((other) => other.identity === identity);
+    const { killedFor = null, leavesFor = null } = told ?? {};
+    const judged = this.#deaths.died(child, { killedFor, leavesFor }, { sample, owes: held && !drained });
+    this.#judged.set(identity, judged);
+    const death: LastDeath = { atMs: Date.now(), identity, pid, code, signal, cause: judged.cause };
+    if (slot) this.#last.set(index, { record: childRecord(slot, child, sample, death), death });
     this.#enqueue({ type: 'childExited', slot: index, identity, drained, held });
+    this.#judged.delete(identity);
     this.#children.delete(identity);
     this.#samples.delete(pid);
     this.#limits.forget(child);
   }
 
   #announceExit(effect: Extract<Effect, { type: 'announceExit' }>): void {
-    const { identity, killedFor, leavesFor, restartInMs } = effect;
+    const { identity, killedFor, restartInMs } = effect;
     const child = this.#children.get(identity);
-    if (!child) return;
-    const rssBytes = this.#samples.get(child.pid)?.rssBytes ?? null;
-    this.#narrator.exited(child, { killedFor, leavesFor, restartInMs, rssBytes });
+    const death = this.#judged.get(identity);
+    if (!child || !death) return;
+    this.#narrator.exited(child, death, restartInMs);
     if (child.readyAtMs === null) this.#appError = bootError(child, killedFor, this.#parts.config);
   }
 
@@ -309,6 +330,7 @@ export class MasterShell {
         // a zombie has none; its last living sample says more
         if (sample.rssBytes !== 0) this.#samples.set(pid, sample);
       }
+      this.#deaths.look(this.#children.values(), this.#samples);
       this.#limits.sampled();
     } finally {
       this.#sampling = false;

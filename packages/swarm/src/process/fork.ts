@@ -19,6 +19,7 @@ import { identityOf } from '../identity.js';
 import { ChannelGuard } from './channel-guard.js';
 import { heapFlags } from './heap-flags.js';
 import { findJemalloc, preloadWith } from './jemalloc.js';
+import { raiseOomScore } from './oom-score.js';
 
 const PRELOAD = new URL('../child/preload.js', import.meta.url).href;
 
@@ -61,6 +62,7 @@ export async function forkChild(order: ForkOrder): Promise<Forked> {
       child.once('error', resolve);
     });
   }
+  raiseOomScore(pid);
   return { process: child, guard, pid, identity: identityOf(host, pid, nonce) };
 }
 

@@ -1,7 +1,9 @@
 /**
  * Public API `bullmq-swarm/registry`: what all masters of a namespace say about themselves.
  */
+import type { DeathRecord } from '../death.js';
 import type { RedisClient } from '../redis/connect.js';
+import { type DeathQuery, type DeathsReading, readDeaths } from './deaths.js';
 import { checkNamespace, DEFAULT_NAMESPACE } from './keys.js';
 import {
   type ChildOnHost,
@@ -14,7 +16,19 @@ import {
 } from './reader.js';
 import type { JobMemoryOnHost, MasterRecord, RunningJob } from './schema.js';
 
+export type {
+  DeathCause,
+  DeathJob,
+  DeathRecord,
+  Evidence,
+  JobBlame,
+  JobOutcome,
+  MemoryPoint,
+  OomEvidence,
+  UncaughtEvidence,
+} from '../death.js';
 export type { ActiveJob, WorkerInfo } from '../protocol.js';
+export type { DeathQuery, DeathsReading } from './deaths.js';
 export type { ChildOnHost, RegistryClient, RegistrySnapshot } from './reader.js';
 export type {
   ChildRecord,
@@ -86,15 +100,19 @@ export class Registry {
     return jobMemoryOf(await this.snapshot());
   }
 
+  /** How processes of all masters ended, the newest first; by default without those that left as told. */
+  async deaths(query: DeathQuery = {}): Promise<DeathRecord[]> {
+    return (await this.readDeaths(query)).deaths;
+  }
+
+  /** The same, with what was skipped. */
+  readDeaths(query: DeathQuery = {}): Promise<DeathsReading> {
+    return this.#read((client) => readDeaths(client, this.namespace, query));
+  }
+
   /** Masters with Redis's time of the reading, which ages are to be counted from, and what was skipped. */
-  async snapshot(): Promise<RegistrySnapshot> {
-    const connection = await this.#connect();
-    try {
-      await connection.ready();
-      return await readSnapshot(connection.client, this.namespace);
-    } catch (error) {
-      throw await connection.explain(error);
-    }
+  snapshot(): Promise<RegistrySnapshot> {
+    return this.#read((client) => readSnapshot(client, this.namespace));
   }
 
   /** Closes the connection if it is this object's own. It may be used again; it then connects anew. */
@@ -105,6 +123,16 @@ export class Registry {
       ({ close }) => close(),
       () => undefined,
     );
+  }
+
+  async #read<T>(read: (client: RegistryClient) => Promise<T>): Promise<T> {
+    const connection = await this.#connect();
+    try {
+      await connection.ready();
+      return await read(connection.client);
+    } catch (error) {
+      throw await connection.explain(error);
+    }
   }
 
   #connect(): Promise<Connection> {

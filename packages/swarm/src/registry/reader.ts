@@ -45,7 +45,11 @@ export async function readSnapshot(client: RegistryClient, namespace: string): P
 }
 
 /** What Redis refuses (a key of another type) becomes a warning and `undefined`; a lost connection throws. */
-async function run(client: RegistryClient, commands: string[][], warnings: string[]): Promise<unknown[]> {
+export async function run(
+  client: RegistryClient,
+  commands: string[][],
+  warnings: string[],
+): Promise<unknown[]> {
   const replies = (await client.pipeline(commands).exec()) ?? [];
   return replies.map(([error, reply], index) => {
     if (error === null) return reply;

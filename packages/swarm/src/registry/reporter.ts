@@ -48,6 +48,11 @@ export class Reporter {
     this.#onBack = parts.onBack;
   }
 
+  /** Redis's clock minus this host's, as last measured. */
+  get clockOffsetMs(): number {
+    return this.#clockOffsetMs;
+  }
+
   /** Something that readers see has changed. */
   changed(): void {
     if (this.#writing) this.#changedMeanwhile = true;

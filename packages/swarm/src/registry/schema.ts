@@ -2,6 +2,7 @@
  * What a registry holds, as readers see it. Field names are public: scripts read them from
  * `swarm ps --json`. Times are epoch ms by the Redis server's clock, sizes are bytes.
  */
+import type { DeathCause } from '../death.js';
 import type { ActiveJob, Holding, WorkerInfo } from '../protocol.js';
 
 export type ChildState = 'starting' | 'up' | 'quiet' | 'stopping' | 'backoff' | 'failed';
@@ -50,6 +51,8 @@ export interface LastDeath {
   /** Exit code or signal name, as far as known. */
   code: number | null;
   signal: string | null;
+  /** null: written by a version that did not know it. */
+  cause: DeathCause | null;
 }
 
 /** Field `info` of a master's hash: what does not change while it runs. */

@@ -17,7 +17,7 @@ export type SlotState = 'starting' | 'up' | 'quiet' | 'stopping' | 'backoff' | '
 /** `stopped`: every slot is empty, the exit code is decided. */
 export type Phase = 'running' | 'quiet' | 'stopping' | 'stopped';
 
-export type KillReason = 'boot-timeout' | 'stop-timeout' | 'max-memory-hard';
+export type KillReason = 'boot-timeout' | 'stop-timeout' | 'max-memory-hard' | 'stuck' | 'job-timeout';
 
 /** Why a child was told to leave. */
 export type LeaveReason = 'stop' | 'scale' | 'roll' | 'recycle';
