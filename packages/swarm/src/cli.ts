@@ -42,6 +42,9 @@ async function dispatch(line: CommandLine): Promise<number> {
       return (await import('./commands/config.js')).config(loaded, json);
     }
     case 'ps':
+      if (line.switches.has('by-job')) {
+        return (await import('./commands/ps-by-job.js')).psByJob(await registryOptions(line));
+      }
       return (await import('./commands/ps.js')).ps(await registryOptions(line));
     case 'jobs':
       return (await import('./commands/jobs.js')).jobs(await registryOptions(line));

@@ -53,10 +53,11 @@ export const COMMANDS = {
     usage: '[options]',
     describe: 'every process of the namespace, on all hosts',
     options: REGISTRY_OPTIONS,
-    switches: JSON_SWITCH,
+    switches: { ...JSON_SWITCH, 'by-job': 'which jobs leave memory behind, by name' },
     examples: [
       ['swarm ps', 'a table of masters and their children'],
       ['swarm ps --json | jq ".[].children[].pid"', 'for scripts'],
+      ['swarm ps --by-job', 'which job bloats my processes?'],
     ],
   },
   jobs: {

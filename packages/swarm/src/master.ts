@@ -8,6 +8,7 @@ import { createLogger, type Logger } from './log.js';
 import { MasterShell } from './master/shell.js';
 import { OutputSink } from './output-sink.js';
 import { loaderArguments } from './process/fork.js';
+import { findJemalloc } from './process/jemalloc.js';
 import { isAlive, rawHostName, readBootId, readPidNamespace, readStartTicks } from './process/proc.js';
 import { orphansOf } from './recovery/predecessors.js';
 import { checkRedis } from './redis/checks.js';
@@ -53,6 +54,7 @@ async function withRedis(
 ): Promise<ExitCode> {
   // before anything is started: a mistake here is the commonest, and costs nothing to find
   loaderArguments(config.app);
+  if (config.jemalloc) findJemalloc();
   const choice = resolveRedis({ redis: config.redis, env: process.env, pid: process.pid });
   const embedded =
     choice.kind === 'embedded'

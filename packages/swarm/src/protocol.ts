@@ -58,6 +58,21 @@ export interface Holding {
   jobIds: string[];
 }
 
+/** What runs of one kind of job left behind in a child, since it last said so. */
+export interface JobGrowth {
+  queue: string;
+  name: string;
+  /** Jobs ran at the same time, or too fast to be told apart. */
+  approximate: boolean;
+  runs: number;
+  /** Bytes, of one run or the mean of some that followed each other; at most `MAX_GROWTH_VALUES`. */
+  values: number[];
+}
+
+/** No choice of job names makes a child's report longer than this. */
+export const MAX_JOB_KINDS = 100;
+export const MAX_GROWTH_VALUES = 128;
+
 export interface JobRef {
   queue: string;
   id: string;
@@ -115,6 +130,7 @@ export type ChildMessage =
   | { type: 'beat'; beat: Beat }
   /** Jobs in its hands that wait for their turn to run alone; said at each change. */
   | { type: 'waiting'; jobs: JobRef[] }
+  | { type: 'jobMemory'; kinds: JobGrowth[] }
   /** The app could not be loaded, or an error nobody caught ends the child. */
   | { type: 'uncaught'; phase: 'boot' | 'run'; message: string; stack: string }
   /** Answer to `release`. `unserved` names queues of the request that no Worker here serves. */
@@ -156,6 +172,7 @@ type Fields<M extends { type: string }> = {
 
 const isString: Check = (value) => typeof value === 'string';
 const isCount: Check = (value) => typeof value === 'number' && Number.isFinite(value) && value >= 0;
+const isNumber: Check = (value) => typeof value === 'number' && Number.isFinite(value);
 const isBoolean: Check = (value) => typeof value === 'boolean';
 const nullOr =
   (check: Check): Check =>
@@ -166,9 +183,9 @@ const oneOf =
   (value) =>
     typeof value === 'string' && words.includes(value);
 const listOf =
-  (check: Check): Check =>
+  (check: Check, maxLength = Number.POSITIVE_INFINITY): Check =>
   (value) =>
-    Array.isArray(value) && value.every(check);
+    Array.isArray(value) && value.length <= maxLength && value.every(check);
 const record =
   (fields: Record<string, Check>): Check =>
   (value) =>
@@ -224,6 +241,18 @@ const CHILD_FIELDS: Fields<ChildMessage> = {
     }),
   },
   waiting: { jobs: listOf(isJobRef) },
+  jobMemory: {
+    kinds: listOf(
+      record({
+        queue: isString,
+        name: isString,
+        approximate: isBoolean,
+        runs: isCount,
+        values: listOf(isNumber, MAX_GROWTH_VALUES),
+      }),
+      MAX_JOB_KINDS,
+    ),
+  },
   uncaught: { phase: oneOf('boot', 'run'), message: isString, stack: isString },
   released: {
     releaseId: isString,

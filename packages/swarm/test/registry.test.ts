@@ -96,6 +96,7 @@ function report(more: Partial<MasterReport> = {}, info: Partial<MasterInfo> = {}
     count: 2,
     children: [child(0), child(1)],
     owed: [{ owner: 'web-1:9:z', holdings }],
+    jobMemory: [],
     ...more,
   };
 }

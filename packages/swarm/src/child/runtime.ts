@@ -23,6 +23,8 @@ import { Workers } from './workers.js';
 const HINT_MS = 5_000;
 /** After the drain: hand-back, close hooks and a little more. */
 const LEAVE_GRACE_MS = 3_500;
+/** Less often than beats: nobody acts on it. */
+const MEMORY_REPORT_MS = 2_000;
 
 export function startChild(options: ChildOptions): void {
   new ChildRuntime(options, realpathSync(process.argv[1] as string)).start();
@@ -81,6 +83,7 @@ class ChildRuntime {
     this.#reportErrors();
     reportAddons((file) => this.#channel.send({ type: 'addonLoaded', file }));
     this.#heart.start();
+    setInterval(() => this.#reportMemory(), MEMORY_REPORT_MS).unref();
     if (this.#options.watchdog) {
       startWatchdog({
         masterPid: this.#masterPid,
@@ -214,6 +217,11 @@ class ChildRuntime {
     }
   }
 
+  #reportMemory(): void {
+    const kinds = this.#workers.memory.take();
+    if (kinds.length > 0) this.#channel.send({ type: 'jobMemory', kinds });
+  }
+
   #leave(drainTimeoutMs: number): void {
     this.#phase = 'leaving';
     this.#departure.begin(drainTimeoutMs);
@@ -244,6 +252,7 @@ class ChildRuntime {
 
   /** A program with handlers of its own closes in its own way; any other has its Workers closed. */
   async #close(): Promise<void> {
+    this.#reportMemory();
     // a job that was handed back and still runs would be waited for
     const force = this.#workers.busy > 0;
     if (this.#closeApp) await this.#closeApp(force);

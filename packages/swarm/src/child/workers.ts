@@ -7,6 +7,7 @@
  */
 import { type ActiveJob, MAX_LISTED_JOBS, type WorkerInfo } from '../protocol.js';
 import { type BullJob, type BullModule, type BullWorker, redisIdOfWorker } from './bullmq.js';
+import { JobMemory } from './job-memory.js';
 
 export interface HeldJob extends ActiveJob {
   job: BullJob;
@@ -26,6 +27,7 @@ export interface WorkersListener {
 export class Workers {
   processed = 0;
   failed = 0;
+  readonly memory = new JobMemory();
   readonly #workers = new Map<BullWorker, WorkerInfo>();
   readonly #held = new Set<HeldJob>();
   readonly #disowned = new Set<string>();
@@ -193,9 +195,11 @@ export class Workers {
       stale: false,
     };
     this.#held.add(held);
+    const memoryRun = this.memory.begin(held.queue, held.name);
     const done = (): void => {
       this.#held.delete(held);
       if (held.stale) this.#listener.onStaleEnd(held);
+      this.memory.end(memoryRun);
       if (this.#held.size > 0) return;
       for (const resolve of this.#onIdle.splice(0)) resolve();
     };

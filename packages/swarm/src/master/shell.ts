@@ -25,6 +25,7 @@ import {
   childrenOf,
   DEFAULT_POLICY,
   initialState,
+  isSeated,
   type KillReason,
   nextDueAtMs,
   type Slot,
@@ -35,6 +36,8 @@ import { CommandCenter } from './command-center.js';
 import { noticeOf } from './death-notice.js';
 import { type Death, Deaths } from './deaths.js';
 import { Debts } from './debts.js';
+import { JobLedger } from './job-ledger.js';
+import { LimitWatch } from './limit-watch.js';
 import { Narrator, where } from './narrator.js';
 import { childRecord, emptySeatRecord, masterState, onRedisClock } from './records.js';
 import { listenToSignals } from './signals.js';
@@ -70,6 +73,8 @@ export class MasterShell {
   readonly #deaths: Deaths;
   readonly #center = new CommandCenter((identity, killedFor) => this.#whyEnded(identity, killedFor));
   readonly #sampler = new Sampler();
+  readonly #limits: LimitWatch;
+  readonly #jobLedger = new JobLedger();
   /** By identity. */
   readonly #children = new Map<string, ChildHandle>();
   readonly #samples = new Map<number, Sample>();
@@ -98,6 +103,14 @@ export class MasterShell {
       { ...DEFAULT_POLICY, drainTimeoutMs, bootTimeoutMs },
       performance.now(),
     );
+    this.#limits = new LimitWatch({
+      groups: config.groups,
+      log,
+      children: () => this.#children.values(),
+      isSeated: (identity) => isSeated(this.#state, identity),
+      samples: this.#samples,
+      ask: (event) => this.#enqueue(event),
+    });
     this.#reporter = new Reporter({
       writer,
       log,
@@ -132,6 +145,7 @@ export class MasterShell {
     const code = await finished;
     clearInterval(ticker);
     clearTimeout(this.#dueTimer);
+    this.#limits.close();
     this.#sampler.close();
     const lastReport = this.#debts.list.length > 0 ? 'write' : 'remove';
     await Promise.all([this.#deaths.close(LAST_WRITE_MS), this.#reporter.close(lastReport, LAST_WRITE_MS)]);
@@ -242,6 +256,7 @@ export class MasterShell {
       case 'ready':
         this.#narrator.ready(child, message);
         this.#enqueue({ type: 'childReady', slot, identity, canRelease: message.canRelease });
+        void this.#limits.ready(child);
         return;
       case 'released': {
         const { releaseId, error, unserved } = message;
@@ -261,6 +276,8 @@ export class MasterShell {
         return this.#narrator.relayed(child, message);
       case 'workerStarted':
         return this.#reporter.changed();
+      case 'jobMemory':
+        return this.#jobLedger.add(message.kinds);
       case 'waiting':
       case 'addonLoaded':
       case 'beat':
@@ -287,6 +304,7 @@ export class MasterShell {
     this.#judged.delete(identity);
     this.#children.delete(identity);
     this.#samples.delete(pid);
+    this.#limits.forget(child);
   }
 
   #announceExit(effect: Extract<Effect, { type: 'announceExit' }>): void {
@@ -332,11 +350,13 @@ export class MasterShell {
     this.#sampling = true;
     try {
       const pids = [...this.#children.values()].map(({ pid }) => pid);
-      for (const [pid, sample] of await this.#sampler.sample(pids)) {
+      const samples = await this.#sampler.sample(pids, this.#limits.softBounds);
+      for (const [pid, sample] of samples) {
         // a zombie has none; its last living sample says more
         if (sample.rssBytes !== 0) this.#samples.set(pid, sample);
       }
       this.#deaths.look(this.#children.values(), this.#samples);
+      this.#limits.sampled();
     } finally {
       this.#sampling = false;
     }
@@ -353,6 +373,7 @@ export class MasterShell {
       count: this.#count(),
       children: records.map((record) => onRedisClock(record, clockOffsetMs)),
       owed: this.#debts.list,
+      jobMemory: this.#jobLedger.records,
     };
   }
 

@@ -96,7 +96,7 @@ const WORDS: Record<DeathCause, (facts: ExitFacts) => Words> = {
   'oom-kill': ({ oom }) => ({ summary: oomWords(oom) }),
   'heap-oom': ({ heapOom }) => ({
     summary: heapOom ?? '',
-    hint: 'the limit is --max-old-space-size of node (--node-arg)',
+    hint: 'the limit is --max-old-space-size of node: --max-memory sets it, and --node-arg before that',
   }),
   uncaught: uncaughtWords,
   signal: signalWords,

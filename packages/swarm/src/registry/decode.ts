@@ -18,6 +18,7 @@ import {
 import type {
   ChildRecord,
   ChildState,
+  JobMemoryRecord,
   LastDeath,
   MasterInfo,
   MasterRecord,
@@ -80,6 +81,7 @@ export function decodeMaster(
     children,
     info,
     owed: list(parseJson(hash['owed']), decodeOwed),
+    jobMemory: list(parseJson(hash['jobMemory']), decodeJobMemory),
     rttUs: numberOf(hash['rttUs'] === undefined ? null : Number(hash['rttUs'])),
   };
   return { master, warnings };
@@ -170,6 +172,19 @@ function decodeOwed(value: unknown): Owed | null {
   const owed = fieldsOf(value);
   if (!owed || typeof owed['owner'] !== 'string') return null;
   return { owner: owed['owner'], holdings: list(owed['holdings'], decodeHolding) };
+}
+
+function decodeJobMemory(value: unknown): JobMemoryRecord | null {
+  const kind = fieldsOf(value);
+  if (!kind || typeof kind['queue'] !== 'string' || typeof kind['name'] !== 'string') return null;
+  return {
+    queue: kind['queue'],
+    name: kind['name'],
+    runs: count(kind['runs']),
+    medianBytes: numberOf(kind['medianBytes']) ?? 0,
+    p95Bytes: numberOf(kind['p95Bytes']) ?? 0,
+    approximate: kind['approximate'] === true,
+  };
 }
 
 function decodeHolding(value: unknown): Holding | null {

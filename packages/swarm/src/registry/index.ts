@@ -9,12 +9,13 @@ import type { RegistryCommand } from './orders.js';
 import {
   type ChildOnHost,
   childrenOf,
+  jobMemoryOf,
   jobsOf,
   type RegistryClient,
   type RegistrySnapshot,
   readSnapshot,
 } from './reader.js';
-import type { MasterRecord, RunningJob } from './schema.js';
+import type { JobMemoryOnHost, MasterRecord, RunningJob } from './schema.js';
 import { type CommandOptions, type CommandResult, sendToAll } from './send.js';
 
 export type {
@@ -36,6 +37,8 @@ export type { ChildOnHost, RegistryClient, RegistrySnapshot } from './reader.js'
 export type {
   ChildRecord,
   ChildState,
+  JobMemoryOnHost,
+  JobMemoryRecord,
   LastDeath,
   MasterInfo,
   MasterRecord,
@@ -93,6 +96,14 @@ export class Registry {
   /** Jobs that run now, the longest running first. Jobs of stale masters are not in it. */
   async jobs(): Promise<RunningJob[]> {
     return jobsOf(await this.snapshot());
+  }
+
+  /**
+   * How much memory runs of each kind of job leave behind in the children, those that leave most first; kinds
+   * of jobs of stale masters are not in it.
+   */
+  async jobMemory(): Promise<JobMemoryOnHost[]> {
+    return jobMemoryOf(await this.snapshot());
   }
 
   /** How processes of all masters ended, the newest first; by default without those that left as told. */

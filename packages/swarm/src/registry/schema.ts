@@ -83,6 +83,27 @@ export interface Owed {
   holdings: Holding[];
 }
 
+/** What runs of one kind of job leave behind in the children of a master: an entry of the field `jobMemory`, JSON. */
+export interface JobMemoryRecord {
+  queue: string;
+  name: string;
+  /** Since the master started. */
+  runs: number;
+  /** Growth of a child over one run; of the last 256 that were measured. */
+  medianBytes: number;
+  p95Bytes: number;
+  /** Jobs ran at the same time, so that growth had to be shared among them. */
+  approximate: boolean;
+}
+
+/** A kind of job in the children of one master, as `swarm ps --by-job --json` prints it. */
+export interface JobMemoryOnHost extends JobMemoryRecord {
+  host: string;
+  /** Identity of the master. */
+  master: string;
+  tag: string;
+}
+
 /** One master with its children, as `swarm ps --json` prints it. */
 export interface MasterRecord {
   identity: string;
@@ -101,6 +122,8 @@ export interface MasterRecord {
   info: MasterInfo;
   /** For a master that comes after it on the same host. */
   owed: Owed[];
+  /** By kind of job, those that leave most behind first; at most 100. */
+  jobMemory: JobMemoryRecord[];
   /** Last round trip of a beat, microseconds. */
   rttUs: number | null;
 }

@@ -13,6 +13,7 @@ import { chain, type Decision, killEffect, type Moment, place, same } from './de
 import type { Effect, SlotEvent, SupervisorEvent } from './events.js';
 import { addRelease, answerRelease, releaserGone, releaserReady, stepReleases } from './releases.js';
 import {
+  dropRecycle,
   onReplacementDue,
   onReplacementEvent,
   promoteNext,
@@ -96,7 +97,7 @@ function onMainEvent(state: SupervisorState, slot: Slot, event: SlotEvent, momen
   const isArrival = event.type === 'childSpawned' || event.type === 'spawnFailed';
   if (isArrival ? slot.child !== null : slot.child?.identity !== event.identity) return null;
   if (event.type === 'childExited')
-    return promoteNext(state, slot) ?? tell(state, slot, 'childExited', event, moment);
+    return promoteNext(state, slot) ?? tell(state, dropRecycle(slot), 'childExited', event, moment);
   return tell(state, slot, event.type, event, moment);
 }
 
@@ -256,7 +257,7 @@ function shiftDeadlines(state: SupervisorState, byMs: number): SupervisorState {
 }
 
 function endIfDone(before: SupervisorState, { state, effects }: Decision): Decision {
-  const killed = effects.some((effect) => effect.type === 'kill' && effect.reason === 'stop-timeout');
+  const killed = effects.some(({ type }) => type === 'kill');
   const killedAtStop = state.killedAtStop || (killed && state.phase === 'stopping');
   const after = killedAtStop === state.killedAtStop ? state : { ...state, killedAtStop };
   if (after.phase === 'stopping' && after.slots.length === 0) {

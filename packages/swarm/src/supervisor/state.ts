@@ -212,6 +212,13 @@ export function childrenOf(slot: Slot): Child[] {
   );
 }
 
+/** Whether this child has its seat for good: ready, not on its way out, and no stop has begun. */
+export function isSeated({ phase, slots }: SupervisorState, identity: string): boolean {
+  const slot = slots.find(({ child }) => child?.identity === identity);
+  const serves = slot?.state === 'up' || slot?.state === 'quiet';
+  return serves && phase !== 'stopping' && phase !== 'stopped';
+}
+
 /** Everything in the state that a tick looks at, with its deadline. */
 function deadlines(state: SupervisorState): { dueAtMs: number | null }[] {
   const inSlots = state.slots.flatMap((slot) => [
