@@ -23,9 +23,3 @@ export function machineCpuMs(): number {
     .map(Number);
   return (user + nice + system + irq + softIrq + stolen) * MS_PER_TICK;
 }
-
-function memoryOf(pid: number): { rssBytes: number; pssBytes: number } {
-  const rollup = parseRollup(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'));
-  if (!rollup) throw new Error(`/proc/${pid}/smaps_rollup has no Rss and Pss`);
-  return rollup;
-}
