@@ -1,6 +1,5 @@
 /** What processes have used, from the kernel's own books. */
 import { readFileSync } from 'node:fs';
-import { parseRollup } from '../../../packages/swarm/dist/process/memory.js';
 import { readStat } from '../../../packages/swarm/dist/process/proc.js';
 
 /** Linux's, on every architecture that Node runs on. */
