@@ -19,6 +19,7 @@ import { parseRedisUrl, redactUrl } from './redis/url.js';
 import { CommandListener } from './registry/command-listener.js';
 import { findPredecessors } from './registry/predecessors.js';
 import { readSnapshot } from './registry/reader.js';
+import { Rescue } from './registry/rescue.js';
 import type { MasterInfo } from './registry/schema.js';
 import { RegistryWriter } from './registry/writer.js';
 
@@ -75,7 +76,12 @@ async function withRedis(
         server: embedded?.server,
       },
     );
-    return await use({ client, openBlocking: () => open('blocking', `${name}-commands`), url, isEmbedded: embedded !== null });
+    return await use({
+      client,
+      openBlocking: () => open('blocking', `${name}-commands`),
+      url,
+      isEmbedded: embedded !== null,
+    });
   } finally {
     client.disconnect();
     await embedded?.stopIfUnused({ ownNamePrefix: name }).catch((error: unknown) => {
@@ -129,6 +135,7 @@ async function supervise(config: Config, log: Logger, redis: UsableRedis): Promi
     redisUrl: redis.url,
     redisIsEmbedded: redis.isEmbedded,
     orphans: orphansOf(predecessors),
+    rescue: new Rescue(redis.client, config.namespace, info.identity),
   });
   const listener = new CommandListener({
     blocking: redis.openBlocking(),

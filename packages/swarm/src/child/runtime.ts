@@ -7,6 +7,7 @@ import type { ChildOptions } from '../child-options.js';
 import { identityOf } from '../identity.js';
 import type { MasterMessage } from '../protocol.js';
 import { canRelease, releaseHoldings } from '../recovery/release.js';
+import { sweepHolding } from '../recovery/sweep.js';
 import { type AppDefinition, onAppDefined, provideRuntime } from './app-registration.js';
 import { Heart } from './beat.js';
 import { type BullWorker, type FoundBullmq, findBullmq } from './bullmq.js';
@@ -192,6 +193,9 @@ class ChildRuntime {
       case 'release':
         void this.#release(message.releaseId, message.holdings);
         return;
+      case 'sweep':
+        void this.#sweep(message);
+        return;
     }
   }
 
@@ -218,6 +222,16 @@ class ChildRuntime {
     } catch (error) {
       const { message } = describe(error);
       this.#channel.send({ type: 'released', releaseId, jobs: [], unserved: [], error: message });
+    }
+  }
+
+  async #sweep({ sweepId, holding }: Extract<MasterMessage, { type: 'sweep' }>): Promise<void> {
+    const nothing = { served: true, released: [], waiting: [] };
+    try {
+      const swept = await sweepHolding(this.#workers, holding, this.#identity);
+      this.#channel.send({ type: 'swept', sweepId, ...swept, error: null });
+    } catch (error) {
+      this.#channel.send({ type: 'swept', sweepId, ...nothing, error: describe(error).message });
     }
   }
 

@@ -23,6 +23,11 @@ export class Debts {
     return this.#owed.get(owner) ?? [];
   }
 
+  /** Whether it takes care of what this master left behind. */
+  concerns(master: string): boolean {
+    return this.#orphans.some((orphan) => orphan.master === master);
+  }
+
   get list(): Owed[] {
     return [...this.#owed].map(([owner, holdings]) => ({ owner, holdings }));
   }

@@ -11,10 +11,12 @@ import { forkChild } from '../process/fork.js';
 import { type Sample, Sampler } from '../process/memory.js';
 import type { ChildMessage } from '../protocol.js';
 import { holdingsOf } from '../recovery/holdings.js';
+import type { Helper } from '../recovery/lost-hosts.js';
 import type { Orphan } from '../recovery/predecessors.js';
 import type { Reply } from '../registry/command-listener.js';
 import type { Command } from '../registry/commands.js';
 import { Reporter } from '../registry/reporter.js';
+import type { Rescue } from '../registry/rescue.js';
 import type { ChildRecord, LastDeath, MasterInfo } from '../registry/schema.js';
 import type { MasterReport, RegistryWriter } from '../registry/writer.js';
 import { decide } from '../supervisor/decide.js';
@@ -32,6 +34,7 @@ import {
 import { bootError, whyEnded } from './boot-error.js';
 import { CommandCenter } from './command-center.js';
 import { Debts } from './debts.js';
+import { LostHosts } from './lost-hosts.js';
 import { Narrator, where } from './narrator.js';
 import { childRecord, emptySeatRecord, masterState, onRedisClock } from './records.js';
 import { listenToSignals } from './signals.js';
@@ -55,6 +58,7 @@ export interface MasterParts {
   redisIsEmbedded: boolean;
   /** What predecessors' children left behind. */
   orphans: readonly Orphan[];
+  rescue: Rescue;
 }
 
 export class MasterShell {
@@ -63,6 +67,7 @@ export class MasterShell {
   readonly #narrator: Narrator;
   readonly #reporter: Reporter;
   readonly #debts: Debts;
+  readonly #lostHosts: LostHosts;
   readonly #center = new CommandCenter((identity, killedFor) => this.#whyEnded(identity, killedFor));
   readonly #sampler = new Sampler();
   /** By identity. */
@@ -97,6 +102,15 @@ export class MasterShell {
       snapshot: (clockOffsetMs) => this.#report(clockOffsetMs),
       onLost: () => this.#enqueue({ type: 'redisLost' }),
       onBack: () => this.#enqueue({ type: 'redisBack' }),
+      onBeat: (stale) => this.#lostHosts.onBeat(stale),
+    });
+    this.#lostHosts = new LostHosts({
+      rescue: parts.rescue,
+      self: parts.info,
+      log,
+      helpers: () => this.#helpers(),
+      send: (identity, message) => this.#children.get(identity)?.send(message),
+      isKnown: (master) => this.#debts.concerns(master),
     });
   }
 
@@ -120,6 +134,7 @@ export class MasterShell {
     clearInterval(ticker);
     clearTimeout(this.#dueTimer);
     this.#sampler.close();
+    this.#lostHosts.close();
     await this.#reporter.close(this.#debts.list.length > 0 ? 'write' : 'remove', LAST_WRITE_MS);
     stopListening();
     return code;
@@ -232,6 +247,8 @@ export class MasterShell {
         this.#enqueue({ type: 'releaseAnswered', releaseId, by: identity, error });
         return;
       }
+      case 'swept':
+        return this.#lostHosts.onSwept(child, message);
       case 'uncaught':
         return this.#narrator.uncaught(child, message);
       case 'draining':
@@ -260,6 +277,7 @@ export class MasterShell {
     this.#enqueue({ type: 'childExited', slot: index, identity, drained, held });
     this.#children.delete(identity);
     this.#samples.delete(pid);
+    this.#lostHosts.onChildGone(identity);
   }
 
   #announceExit(effect: Extract<Effect, { type: 'announceExit' }>): void {
@@ -345,6 +363,16 @@ export class MasterShell {
     });
     if (records.length > 0 || !last) return records;
     return [emptySeatRecord(slot, last.record, last.death)];
+  }
+
+  /** Children that go on, and whose bullmq can put jobs back. */
+  #helpers(): Helper[] {
+    return this.#state.slots.flatMap(childrenOf).flatMap((child) => {
+      const { identity, readyAtMs, canRelease, killedFor, leavesFor } = child;
+      const isAble = readyAtMs !== null && canRelease && killedFor === null && leavesFor === null;
+      const handle = this.#children.get(identity);
+      return isAble && handle ? [{ identity, workers: handle.workers }] : [];
+    });
   }
 
   #slot(index: number): Slot | undefined {

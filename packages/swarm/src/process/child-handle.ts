@@ -153,6 +153,7 @@ export class ChildHandle {
         this.drained = message;
         break;
       case 'released':
+      case 'swept':
       case 'draining':
       case 'log':
         break;

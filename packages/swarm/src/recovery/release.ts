@@ -107,7 +107,7 @@ async function findHeld(
 }
 
 /** false: it was no longer ours, by its lock or altogether. What else goes wrong is thrown. */
-async function moveToWait(
+export async function moveToWait(
   job: { moveToWait(token: string): Promise<unknown> },
   token: string,
 ): Promise<boolean> {
@@ -126,7 +126,7 @@ function isLostRace(error: unknown): boolean {
   return typeof code === 'number' && [-1, -2, -3, -6].includes(code);
 }
 
-async function wake(worker: BullWorker): Promise<void> {
+export async function wake(worker: BullWorker): Promise<void> {
   const client = await clientOf(worker);
   if (!client) return;
   await runScript(
