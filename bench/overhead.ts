@@ -1,18 +1,17 @@
 /**
  * What supervision costs jobs: the same unmodified program in two processes, under `swarm` and without, on
- * one Redis. Each round starts both afresh; then they take turns of half a second or less, each measured
+ * one Redis. Each round starts both afresh and warms them up; then they take turns of a fraction of a second, each measured
  * from the resume of a filled queue to the last completion, while the other one is stopped (SIGSTOP) and
- * costs nothing. Rejected: a whole round of one, then of the other. On a machine that others
- * use too, the speed of two such rounds differs by more than what is looked for.
+ * costs nothing. Rejected: a whole round of one, then of the other. On a machine that others use too, two
+ * such rounds differ by more than what is looked for; two turns next to each other differ less.
  *
  * Jobs a second depend on what else the machine does; CPU time a job less. Both are shown.
  */
-
 import { cpus } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Queue } from 'bullmq';
 import { startRedis, type TestRedis } from '../../test/dist/support/redis.js';
-import { median } from './support/figures.js';
+import { median, medianInterval } from './support/figures.js';
 import { type Fleet, startNode, startSwarm } from './support/fleet.js';
 import { figure, type Goal, print, progress, type Table } from './support/report.js';
 import { cpuMs, machineCpuMs } from './support/usage.js';
@@ -20,10 +19,11 @@ import { cpuMs, machineCpuMs } from './support/usage.js';
 const ROUNDS = 5;
 /** Neither always follows the other, nor comes first more often. */
 const TURNS = ['swarm', 'node', 'node', 'swarm'] as const;
-/** A round is so many times these turns; the first ones are not counted, V8 still compiles. */
-const WARM_UP = 2;
-const MEASURED = 3;
-const TURNS_EACH = (MEASURED * TURNS.length) / 2;
+/** A round is so many times these turns for each kind of job. */
+const REPEATED = 3;
+const TURNS_EACH = (REPEATED * TURNS.length) / 2;
+/** Each, before a round is measured. V8 needs about as many jobs to have compiled what is worth it. */
+const WARM_UP_JOBS = 12_000;
 const PROCESSES = 2;
 const ADD_AT_ONCE = 2_000;
 const POLL_MS = 2;
@@ -43,11 +43,11 @@ interface Workload {
 }
 
 const WORKLOADS: readonly Workload[] = [
-  { name: 'no-op jobs', jobMs: 0, jobsATurn: 2_000 },
-  { name: '5 ms jobs', jobMs: 5, jobsATurn: 750 },
+  { name: 'no-op jobs', jobMs: 0, jobsATurn: 1_500 },
+  { name: '5 ms jobs', jobMs: 5, jobsATurn: 500 },
 ];
 
-interface Cost {
+interface Turn {
   jobs: number;
   ms: number;
   /** Of the processes that run jobs. */
@@ -57,30 +57,31 @@ interface Cost {
   othersCpuMs: number;
 }
 
-interface Sum extends Cost {
-  fastestTurn: number;
-}
-
-type Round = Record<Kind, Sum>;
+/** The n-th turns of both were next to each other. */
+type Round = Record<Kind, Turn[]>;
 
 interface Side {
   fleet: Fleet;
   queue: Queue;
 }
 
-async function measureRound(workload: Workload, redis: TestRedis): Promise<Round> {
+/** One round of every workload. */
+async function measureRounds(redis: TestRedis): Promise<Round[]> {
   await redis.client.flushall();
   const sides = {} as Record<Kind, Side>;
   try {
-    for (const kind of ['swarm', 'node'] as const) sides[kind] = await startSide(kind, workload, redis);
-    const round: Round = { swarm: emptySum(), node: emptySum() };
-    for (let turn = -WARM_UP; turn < MEASURED; turn += 1) {
-      for (const kind of TURNS) {
-        const cost = await measureTurn(sides[kind], workload, redis);
-        if (turn >= 0) add(round[kind], cost);
+    for (const kind of ['swarm', 'node'] as const) sides[kind] = await startSide(kind, redis);
+    await Promise.all(Object.values(sides).map((side) => warmUp(side, redis)));
+    const rounds: Round[] = [];
+    for (const workload of WORKLOADS) {
+      const round: Round = { swarm: [], node: [] };
+      for (let turn = 0; turn < REPEATED * TURNS.length; turn += 1) {
+        const kind = TURNS[turn % TURNS.length] as Kind;
+        round[kind].push(await measureTurn(sides[kind], workload, redis));
       }
+      rounds.push(round);
     }
-    return round;
+    return rounds;
   } finally {
     for (const { fleet, queue } of Object.values(sides)) {
       await fleet.close();
@@ -89,23 +90,27 @@ async function measureRound(workload: Workload, redis: TestRedis): Promise<Round
   }
 }
 
-/** Ready, and stopped. */
-async function startSide(kind: Kind, { jobMs }: Workload, redis: TestRedis): Promise<Side> {
-  const queue = new Queue(kind, { connection: { host: '127.0.0.1', port: redis.port } });
-  await queue.pause();
-  const env = { QUEUE: kind, QUEUE_REDIS_PORT: String(redis.port), JOB_MS: String(jobMs) };
-  const options = { app: 'timer.mjs', count: PROCESSES, env };
+async function startSide(kind: Kind, redis: TestRedis): Promise<Side> {
+  const env = { QUEUE: kind, QUEUE_REDIS_PORT: String(redis.port) };
+  const options = { app: 'timer.mjs', count: PROCESSES, env, nodeArguments: ['--expose-gc'] };
   const fleet: Fleet = kind === 'swarm' ? await startSwarm(options, redis.url) : await startNode(options);
+  return { fleet, queue: new Queue(kind, { connection: { host: '127.0.0.1', port: redis.port } }) };
+}
+
+/** Leaves it stopped, its queue paused. */
+async function warmUp({ fleet, queue }: Side, redis: TestRedis): Promise<void> {
+  await addJobs(queue, WARM_UP_JOBS, 0);
+  await drained(redis, queue);
+  await queue.pause();
   signal(fleet, 'SIGSTOP');
-  return { fleet, queue };
 }
 
 async function measureTurn(
   { fleet, queue }: Side,
-  { jobsATurn: jobs }: Workload,
+  { jobsATurn: jobs, jobMs }: Workload,
   redis: TestRedis,
-): Promise<Cost> {
-  await addJobs(queue, jobs);
+): Promise<Turn> {
+  await addJobs(queue, jobs, jobMs);
   signal(fleet, 'SIGCONT');
   await delay(SETTLE_MS);
   const before = spent(fleet, redis);
@@ -123,7 +128,7 @@ async function measureTurn(
   };
 }
 
-function spent({ pids, masterPid }: Fleet, redis: TestRedis): { atMs: number } & Omit<Cost, 'jobs' | 'ms'> {
+function spent({ pids, masterPid }: Fleet, redis: TestRedis): { atMs: number } & Omit<Turn, 'jobs' | 'ms'> {
   const masterPids = masterPid === null ? [] : [masterPid];
   const all = [...pids, ...masterPids, redis.pid, process.pid];
   const [childrenMs, masterMs, othersMs] = [cpuMs(pids), cpuMs(masterPids), machineCpuMs() - cpuMs(all)];
@@ -134,23 +139,10 @@ function signal({ masterPid, pids }: Fleet, name: NodeJS.Signals): void {
   for (const pid of masterPid === null ? pids : [masterPid, ...pids]) process.kill(pid, name);
 }
 
-function emptySum(): Sum {
-  return { jobs: 0, ms: 0, cpuMs: 0, masterCpuMs: 0, othersCpuMs: 0, fastestTurn: 0 };
-}
-
-function add(sum: Sum, cost: Cost): void {
-  sum.jobs += cost.jobs;
-  sum.ms += cost.ms;
-  sum.cpuMs += cost.cpuMs;
-  sum.masterCpuMs += cost.masterCpuMs;
-  sum.othersCpuMs += cost.othersCpuMs;
-  sum.fastestTurn = Math.max(sum.fastestTurn, speed(cost));
-}
-
-async function addJobs(queue: Queue, count: number): Promise<void> {
+async function addJobs(queue: Queue, count: number, ms: number): Promise<void> {
   for (let added = 0; added < count; added += ADD_AT_ONCE) {
     const size = Math.min(ADD_AT_ONCE, count - added);
-    await queue.addBulk(Array.from({ length: size }, () => ({ name: 'job', data: {} })));
+    await queue.addBulk(Array.from({ length: size }, () => ({ name: 'job', data: { ms } })));
   }
 }
 
@@ -172,12 +164,26 @@ async function drained({ client }: TestRedis, queue: Queue): Promise<number> {
   }
 }
 
-function speed({ jobs, ms }: Cost): number {
-  return (jobs * 1_000) / ms;
+function jobsPerSecond(turns: readonly Turn[]): number {
+  return (sum(turns, 'jobs') * 1_000) / sum(turns, 'ms');
 }
 
-function speedRatio({ swarm, node }: Round): number {
-  return speed(swarm) / speed(node);
+function sum(turns: readonly Turn[], field: keyof Turn): number {
+  return turns.reduce((total, turn) => total + turn[field], 0);
+}
+
+/** Jobs a second under swarm by those without, of each pair of turns next to each other. */
+function pairRatios({ swarm, node }: Round): number[] {
+  return swarm.flatMap((turn, at) => {
+    const other = node[at];
+    return other ? [jobsPerSecond([turn]) / jobsPerSecond([other])] : [];
+  });
+}
+
+/** Of all CPUs of the machine. */
+function othersPercent({ swarm, node }: Round): number {
+  const turns = [...swarm, ...node];
+  return (100 * Math.max(0, sum(turns, 'othersCpuMs'))) / (sum(turns, 'ms') * cpus().length);
 }
 
 function tableOf({ name, jobsATurn }: Workload, rounds: readonly Round[]): Table {
@@ -185,59 +191,51 @@ function tableOf({ name, jobsATurn }: Workload, rounds: readonly Round[]): Table
     const values = rounds.map(of);
     return [title, ...[...values, median(values), Math.min(...values), Math.max(...values)].map(figure)];
   };
-  const jobs = (jobsATurn * TURNS_EACH).toLocaleString('en-US');
+  const usPerJob = (turns: readonly Turn[], field: keyof Turn): number =>
+    (sum(turns, field) * 1_000) / sum(turns, 'jobs');
+  const jobs = jobsATurn.toLocaleString('en-US');
   return {
-    title: `${name}: ${PROCESSES} processes, concurrency 10, ${jobs} jobs each in a round, in ${TURNS_EACH} turns`,
+    title: `${name}: ${PROCESSES} processes, concurrency 10, in a round ${TURNS_EACH} turns each of ${jobs} jobs`,
     columns: ['', ...rounds.map((_, at) => `round ${at + 1}`), 'median', 'min', 'max'],
     rows: [
-      row(`jobs/s, swarm --count ${PROCESSES}`, ({ swarm }) => speed(swarm)),
-      row(`jobs/s, ${PROCESSES} × node`, ({ node }) => speed(node)),
-      row('ratio', speedRatio),
-      row('jobs/s in the fastest turn, swarm', ({ swarm }) => swarm.fastestTurn),
-      row('jobs/s in the fastest turn, node', ({ node }) => node.fastestTurn),
-      row('CPU µs/job, swarm children', ({ swarm }) => (swarm.cpuMs * 1_000) / swarm.jobs),
-      row('CPU µs/job, node processes', ({ node }) => (node.cpuMs * 1_000) / node.jobs),
-      row('CPU µs/job, master', ({ swarm }) => (swarm.masterCpuMs * 1_000) / swarm.jobs),
+      row(`jobs/s, swarm --count ${PROCESSES}`, ({ swarm }) => jobsPerSecond(swarm)),
+      row(`jobs/s, ${PROCESSES} × node`, ({ node }) => jobsPerSecond(node)),
+      row('ratio, median of turns', (round) => median(pairRatios(round))),
+      row('CPU µs/job, swarm children', ({ swarm }) => usPerJob(swarm, 'cpuMs')),
+      row('CPU µs/job, node processes', ({ node }) => usPerJob(node, 'cpuMs')),
+      row('CPU µs/job, master', ({ swarm }) => usPerJob(swarm, 'masterCpuMs')),
       row('CPU % of other programs', othersPercent),
     ],
   };
 }
 
-/** Of all CPUs of the machine. */
-function othersPercent({ swarm, node }: Round): number {
-  const capacityMs = (swarm.ms + node.ms) * cpus().length;
-  return (100 * Math.max(0, swarm.othersCpuMs + node.othersCpuMs)) / capacityMs;
+function goalOf({ name }: Workload, rounds: readonly Round[]): Goal {
+  const ratios = rounds.flatMap(pairRatios);
+  return {
+    what: `${name}: jobs/s, swarm ÷ node, median of ${ratios.length} pairs of turns`,
+    value: median(ratios),
+    interval: medianInterval(ratios),
+    atLeast: GOAL_RATIO,
+  };
 }
 
 const redis = await startRedis();
 try {
-  const tables: Table[] = [];
-  const goals: Goal[] = [];
-  const notes: string[] = [];
-  const data: Record<string, Round[]> = {};
-  for (const workload of WORKLOADS) {
-    const { name } = workload;
-    const rounds: Round[] = [];
-    data[name] = rounds;
-    while (rounds.length < ROUNDS) {
-      progress(`${name}: round ${rounds.length + 1} of ${ROUNDS}`);
-      rounds.push(await measureRound(workload, redis));
-    }
-    tables.push(tableOf(workload, rounds));
-    const ratio = median(rounds.map(speedRatio));
-    goals.push({
-      what: `${name}: jobs/s, swarm ÷ node, median of rounds`,
-      value: ratio,
-      atLeast: GOAL_RATIO,
-    });
-    const busyPercent = median(rounds.map(othersPercent));
-    if (busyPercent > QUIET_PERCENT) {
-      notes.push(
-        `${name}: other programs took ${Math.round(busyPercent)} % of this machine; differences of a few percent are noise`,
-      );
-    }
+  const results = WORKLOADS.map((workload) => ({ workload, rounds: [] as Round[] }));
+  for (let round = 1; round <= ROUNDS; round += 1) {
+    progress(`round ${round} of ${ROUNDS}`);
+    for (const [at, measured] of (await measureRounds(redis)).entries()) results[at]?.rounds.push(measured);
   }
-  print({ tables, goals, notes, data });
+  const busyPercent = Math.round(median(results.flatMap(({ rounds }) => rounds.map(othersPercent))));
+  print({
+    tables: results.map(({ workload, rounds }) => tableOf(workload, rounds)),
+    goals: results.map(({ workload, rounds }) => goalOf(workload, rounds)),
+    notes:
+      busyPercent > QUIET_PERCENT
+        ? [`other programs took ${busyPercent} % of this machine's CPU time meanwhile`]
+        : [],
+    data: { results },
+  });
 } finally {
   await redis.close();
 }

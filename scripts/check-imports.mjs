@@ -14,7 +14,7 @@ const sourceRoot = join(root, 'packages/swarm/src');
 
 /** Files at the top of src that make up a part. Each folder is a part of its own name. */
 const PART_OF_FILE = [
-  [/^(errors|protocol|units|suggest|identity|log|output-sink|child-options)\.ts$/, 'shared'],
+  [/^(errors|protocol|death|units|suggest|identity|log|output-sink|child-options|statm)\.ts$/, 'shared'],
   [/^(config|config-.*|options?|option-.*|app-path)\.ts$/, 'config'],
   [/^(app|index)\.ts$/, 'api'],
   [/^(cli|command-line|command-table|help)\.ts$/, 'cli'],

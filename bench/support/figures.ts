@@ -7,6 +7,17 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2;
 }
 
+/**
+ * Where the true median lies, 95 % sure: two of the values, by the binomial distribution of how many
+ * of them are below it (normal approximation). Assumes nothing about how the noise is distributed.
+ */
+export function medianInterval(values: readonly number[]): [low: number, high: number] {
+  const sorted = ascending(values);
+  const halfWidth = 1.96 * Math.sqrt(sorted.length / 4);
+  const low = Math.max(0, Math.floor(sorted.length / 2 - halfWidth));
+  return [sorted[low] ?? Number.NaN, sorted[sorted.length - 1 - low] ?? Number.NaN];
+}
+
 function ascending(values: readonly number[]): number[] {
   return [...values].sort((a, b) => a - b);
 }

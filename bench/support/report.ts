@@ -12,6 +12,8 @@ export interface Table {
 export interface Goal {
   what: string;
   value: number;
+  /** 95 % of the measurement's noise; without it the value is taken as exact. */
+  interval?: [low: number, high: number];
   atLeast?: number;
   atMost?: number;
   unit?: string;
@@ -35,7 +37,7 @@ export function progress(text: string): void {
 
 export function print(report: Report): void {
   progress('');
-  const goals = report.goals.map((goal) => ({ ...goal, met: isMet(goal) }));
+  const goals = report.goals.map((goal) => ({ ...goal, verdict: judge(goal) }));
   if (asJson) return console.log(jsonText({ goals, notes: report.notes, ...report.data }));
   for (const { title, columns, rows } of report.tables) {
     const [first = '', ...figures] = columns;
@@ -51,18 +53,26 @@ export function print(report: Report): void {
     { title: 'got', align: 'right' },
     { title: '' },
   ];
-  const rows = goals.map((goal) => [
-    goal.what,
-    wanted(goal),
-    withUnit(goal.value, goal),
-    goal.met ? 'met' : 'MISSED',
-  ]);
+  const rows = goals.map((goal) => [goal.what, wanted(goal), got(goal), goal.verdict]);
   for (const line of formatTable(columns, rows, WIDTH)) console.log(`  ${line}`);
   for (const note of report.notes) console.log(`  (${note})`);
 }
 
-function isMet({ value, atLeast, atMost }: Goal): boolean {
-  return (atLeast === undefined || value >= atLeast) && (atMost === undefined || value <= atMost);
+function judge({
+  value,
+  interval = [value, value],
+  atLeast,
+  atMost,
+}: Goal): 'met' | 'too noisy to tell' | 'MISSED' {
+  const meets = (figure: number): boolean => figure >= (atLeast ?? figure) && figure <= (atMost ?? figure);
+  if (meets(value)) return 'met';
+  return interval.some(meets) ? 'too noisy to tell' : 'MISSED';
+}
+
+function got(goal: Goal): string {
+  const { value, interval } = goal;
+  const noise = interval ? ` (${figure(interval[0])}–${figure(interval[1])})` : '';
+  return withUnit(value, goal) + noise;
 }
 
 function wanted(goal: Goal): string {

@@ -2,6 +2,5 @@
 import { Worker } from 'bullmq';
 import { port, queue, work } from './work.cjs';
 
-const prefix = process.env.APP_PREFIX ?? 'bull';
-const worker = new Worker(queue, work, { connection: { host: '127.0.0.1', port }, prefix });
+const worker = new Worker(queue, work, { connection: { host: '127.0.0.1', port } });
 worker.on('error', (error) => console.error(error.message));

@@ -3,7 +3,8 @@ const { Worker } = require('bullmq');
 const { port, queue, work } = require('./work.cjs');
 
 function start() {
-  const worker = new Worker(queue, work, { connection: { host: '127.0.0.1', port } });
+  const prefix = process.env.APP_PREFIX ?? 'bull';
+  const worker = new Worker(queue, work, { connection: { host: '127.0.0.1', port }, prefix });
   worker.on('error', (error) => console.error(error.message));
 }
 

@@ -1,5 +1,6 @@
 // A swarm app with two queues.
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { defineApp } from 'bullmq-swarm';
 import { work } from './work.cjs';
@@ -22,10 +23,13 @@ export default defineApp({
       },
     },
     reports: work,
+    exports: work,
   },
   async boot() {
     if (process.env.APP_BOOT_FAILS) throw new TypeError('no database today');
-    await sleep(300);
+    console.log('booting');
+    const gate = process.env.APP_BOOT_GATE;
+    while (gate && !existsSync(gate)) await sleep(20);
     booted = true;
     console.log('booted');
     return async () => {

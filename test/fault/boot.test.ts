@@ -6,19 +6,19 @@ import type { Swarm } from '../support/swarm.js';
 import { Trial } from '../support/trial.js';
 import { waitFor } from '../support/wait.js';
 
-const SLOTS = 2;
 const ATTEMPTS = 3;
 
-describe('an app that cannot boot ends the master with one clear error', { concurrency: true }, () => {
+describe('an app that cannot boot ends the master with one clear error', { concurrency: 3 }, () => {
   let redis: TestRedis;
   before(async () => {
     redis = await startRedis();
   });
   after(() => redis.close());
 
-  const cases: { boot: string; args?: string[]; cause: string; says: RegExp[] }[] = [
+  const cases: { boot: string; slots?: number; args?: string[]; cause: string; says: RegExp[] }[] = [
     {
       boot: 'throws',
+      slots: 2,
       cause: 'uncaught',
       says: [/Error: DATABASE_URL is not set/, /at connectToNothing \(.*fault-boot\.mjs:\d+:\d+\)/],
     },
@@ -36,16 +36,16 @@ describe('an app that cannot boot ends the master with one clear error', { concu
       says: [/1000 ms \(--boot-timeout\)/],
     },
   ];
-  for (const { boot, args = [], cause, says } of cases) {
+  for (const { boot, slots = 1, args = [], cause, says } of cases) {
     it(boot, async (t) => {
       const trial = new Trial(t, redis);
-      const swarm = trial.start(SLOTS, { app: 'fault-boot.mjs', args, env: { APP_BOOT: boot } });
+      const swarm = trial.start(slots, { app: 'fault-boot.mjs', args, env: { APP_BOOT: boot } });
       const code = await swarm.exited();
       const endedAtMs = Date.now();
 
       assert.equal(code, 70);
       const exits = swarm.all('exited');
-      assert.equal(swarm.spawnedPids.length, SLOTS * ATTEMPTS, 'three boots in each slot');
+      assert.equal(swarm.spawnedPids.length, slots * ATTEMPTS, 'three boots in each slot');
       assert.deepEqual(new Set(exits.map((line) => line['cause'])), new Set([cause]));
       const afterMs = endedAtMs - Date.parse(exits.at(-1)?.time ?? '');
       t.diagnostic(`exit 70 ${afterMs} ms after the last failed boot`);
@@ -57,7 +57,7 @@ describe('an app that cannot boot ends the master with one clear error', { concu
   }
 });
 
-describe('a slot in which no child lives long', { concurrency: true }, () => {
+describe('a slot in which no child lives long', { concurrency: 3 }, () => {
   let redis: TestRedis;
   before(async () => {
     redis = await startRedis();

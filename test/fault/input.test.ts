@@ -12,7 +12,7 @@ import { swarmCommand } from '../support/swarm.js';
 import { Trial } from '../support/trial.js';
 import { waitFor } from '../support/wait.js';
 
-describe('bad input', { concurrency: true }, () => {
+describe('bad input', { concurrency: 3 }, () => {
   let redis: TestRedis;
   before(async () => {
     redis = await startRedis();

@@ -8,7 +8,7 @@ import type { Swarm } from '../support/swarm.js';
 import { Trial } from '../support/trial.js';
 import { waitFor } from '../support/wait.js';
 
-describe('a child is killed', { concurrency: true }, () => {
+describe('a child is killed', { concurrency: 3 }, () => {
   let redis: TestRedis;
   before(async () => {
     redis = await startRedis();

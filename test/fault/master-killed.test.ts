@@ -7,7 +7,7 @@ import { startRedis, type TestRedis } from '../support/redis.js';
 import { Trial } from '../support/trial.js';
 import { waitFor } from '../support/wait.js';
 
-describe('the master is killed', { concurrency: true }, () => {
+describe('the master is killed', { concurrency: 3 }, () => {
   let redis: TestRedis;
   before(async () => {
     redis = await startRedis();

@@ -30,7 +30,7 @@ describe('output', () => {
     const swarm = trial.start(1, { keep: (line) => flood.count(line) });
     await swarm.ready(1);
     await trial.add({ flood: { lines: LINES, lineBytes: LINE_BYTES } });
-    await completed(trial.queue, 1, 60_000);
+    await completed(trial.queue, 1);
     bounded(t, swarm);
     await trial.nothingLost(new Map([[swarm, 1]]));
     assert.equal(await swarm.stop(), 0);
@@ -42,7 +42,7 @@ describe('output', () => {
     const swarm = trial.start(1);
     await swarm.ready(1);
     await trial.add({ flood: { longLineBytes: 50_000_000, garbageBytes: 1_000_000 } });
-    await swarm.line('flood ends', {}, { timeoutMs: 60_000 });
+    await swarm.line('flood ends');
     bounded(t, swarm);
     const [long] = swarm.lines.filter(
       ({ message, stream }) => stream === 'stdout' && message.startsWith('long y'),
@@ -58,7 +58,7 @@ describe('output', () => {
     const [victim = 0] = await swarm.ready(2);
     swarm.stdout?.pause();
     await trial.addMany(2, { flood: { lines: 20_000, lineBytes: LINE_BYTES } });
-    await completed(trial.queue, 2, 60_000);
+    await completed(trial.queue, 2);
 
     process.kill(victim, 'SIGKILL');
     await replaced(trial, swarm, victim);
@@ -84,7 +84,7 @@ describe('output', () => {
     const [victim = 0] = await swarm.ready(2);
     swarm.stdout?.destroy();
     await trial.addMany(2, { flood: { lines: 10_000, lineBytes: LINE_BYTES } });
-    await completed(trial.queue, 2, 60_000);
+    await completed(trial.queue, 2);
     process.kill(victim, 'SIGKILL');
     await replaced(trial, swarm, victim);
     await trial.addMany(4, { ms: 10 });

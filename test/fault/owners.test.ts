@@ -11,7 +11,7 @@ import { waitFor } from '../support/wait.js';
 
 const PREDECESSOR = 'a master on this host ended without stopping; what its children held is released';
 
-describe('owners', { concurrency: true }, () => {
+describe('owners', { concurrency: 3 }, () => {
   let redis: TestRedis;
   before(async () => {
     redis = await startRedis();
@@ -135,7 +135,8 @@ describe('owners', { concurrency: true }, () => {
 
 /** Lets a stopped child go on: it finishes what it thinks is its own, and takes other jobs. */
 async function goesOn(trial: Trial, pid: number): Promise<void> {
-  const runs = () => trial.masters.flatMap(({ lines }) => lines.filter((line) => line.pid === pid && line.stream)).length;
+  const runs = () =>
+    trial.masters.flatMap(({ lines }) => lines.filter((line) => line.pid === pid && line.stream)).length;
   const before = runs();
   process.kill(pid, 'SIGCONT');
   await waitFor(
@@ -157,7 +158,10 @@ async function registered(trial: Trial, swarm: Swarm, count: number): Promise<vo
   });
 }
 
-async function entry(trial: Trial, swarm: Swarm): Promise<{ identity: string; key: string; hash: Record<string, string> }> {
+async function entry(
+  trial: Trial,
+  swarm: Swarm,
+): Promise<{ identity: string; key: string; hash: Record<string, string> }> {
   const identity = String((await swarm.line('starting'))['identity']);
   const key = `swarm:{${trial.namespace}}:master:${identity}`;
   return { identity, key, hash: await trial.redis.client.hgetall(key) };
@@ -178,11 +182,13 @@ async function edit(
     if (field.startsWith('child:')) fields[field] = JSON.stringify({ ...JSON.parse(text), ...child });
   }
   await trial.redis.client.hset(to, fields);
-  if (copyTo !== undefined) await trial.redis.client.zadd(`swarm:{${trial.namespace}}:masters`, Date.now(), copyTo);
+  if (copyTo !== undefined)
+    await trial.redis.client.zadd(`swarm:{${trial.namespace}}:masters`, Date.now(), copyTo);
   return before;
 }
 
 async function killAll(swarm: Swarm): Promise<void> {
-  for (const pid of [swarm.pid, ...[...swarm.children.values()].map((child) => -child)]) process.kill(pid, 'SIGKILL');
+  for (const pid of [swarm.pid, ...[...swarm.children.values()].map((child) => -child)])
+    process.kill(pid, 'SIGKILL');
   await waitFor('nobody is left', () => swarm.processes.length === 0);
 }

@@ -1,7 +1,7 @@
 /** Faults 14, 17 and 40: Redis goes away and comes back, with its data or without. */
 import assert from 'node:assert/strict';
-import { setTimeout as delay } from 'node:timers/promises';
 import { describe, it, type TestContext } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { completed } from '../support/jobs.js';
 import { isAlive } from '../support/processes.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
@@ -13,7 +13,7 @@ const LOST = 'registry is not written: Redis does not take it; children go on, a
 /** Less than the rest of an outage that begins a second before. */
 const BOOT_TIMEOUT = ['--boot-timeout', '5s'];
 
-describe('Redis is gone', { concurrency: true }, () => {
+describe('Redis is gone', { concurrency: 3 }, () => {
   it('for 5 s under load: no child is killed, the master registers again, work resumes', async (t) => {
     const { redis, trial } = await persistent(t);
     const swarm = trial.start(2, { env: { APP_CONCURRENCY: '3' } });

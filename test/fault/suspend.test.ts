@@ -1,7 +1,7 @@
 /** Faults 10 and 30: the master alone, or everything, is stopped for 10 s and goes on. */
 import assert from 'node:assert/strict';
-import { setTimeout as delay } from 'node:timers/promises';
 import { after, before, describe, it } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { completed } from '../support/jobs.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import { Trial } from '../support/trial.js';
@@ -9,7 +9,7 @@ import { Trial } from '../support/trial.js';
 const STOPPED_MS = 10_000;
 const TILT = 'the clock jumped, or this process was stopped: all deadlines moved';
 
-describe('stopped for 10 s', { concurrency: true }, () => {
+describe('stopped for 10 s', { concurrency: 3 }, () => {
   let redis: TestRedis;
   before(async () => {
     redis = await startRedis();
@@ -34,13 +34,15 @@ describe('stopped for 10 s', { concurrency: true }, () => {
     assert.deepEqual(swarm.all('kill'), []);
   });
 
-  it('the master, while its children boot: their deadlines move', async (t) => {
+  it('everything, while the children boot: their deadlines move', async (t) => {
     const trial = new Trial(t, redis);
     const swarm = trial.start(2, { args: ['--boot-timeout', '9s'] });
     await swarm.line('spawned', {}, { nth: 2 });
-    swarm.kill('SIGSTOP');
+    const everything = [swarm.pid, ...swarm.spawnedPids];
+    for (const pid of everything) process.kill(pid, 'SIGSTOP');
     await delay(STOPPED_MS);
-    swarm.kill('SIGCONT');
+    for (const pid of everything) process.kill(pid, 'SIGCONT');
+    await swarm.line(TILT);
     await swarm.ready(2);
     assert.equal(swarm.spawnedPids.length, 2);
     await trial.nothingLost(new Map([[swarm, 2]]));

@@ -5,9 +5,9 @@ import { after, before, describe, it } from 'node:test';
 import type { MasterRecord } from '../../packages/swarm/dist/registry/schema.js';
 import { completed } from '../support/jobs.js';
 import { isAlive } from '../support/processes.js';
-import { temporaryDirectory } from '../support/programs.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
-import { type LogLine, Swarm, swarmCommand } from '../support/swarm.js';
+import { StateHome } from '../support/state-home.js';
+import { type LogLine, type Swarm, swarmCommand } from '../support/swarm.js';
 import { Trial } from '../support/trial.js';
 import { waitFor } from '../support/wait.js';
 
@@ -128,7 +128,7 @@ describe('swarm stop', { concurrency: 3 }, () => {
     const trial = new Trial(t, redis);
     const swarm = trial.start(2);
     await swarm.ready(2);
-    const id = await trial.add({ ms: 1_500 });
+    const id = await trial.add({ ms: 6_000 });
     await trial.runs(id);
     await Promise.all([
       does(trial, ['stop', 'all'], new RegExp(`^${host} pid ${swarm.pid}: stop done: stopped\n$`)),
@@ -377,18 +377,19 @@ describe('a command', { concurrency: 4 }, () => {
 
   it('is no reason to keep an unused embedded Redis', async (t) => {
     const trial = new Trial(t, redis);
-    const env = { XDG_STATE_HOME: await temporaryDirectory(t) };
-    const swarm = new Swarm('plain.mjs', {
+    const home = await StateHome.make(t);
+    const swarm = home.start('plain.mjs', {
       args: ['--count', '1', '--redis', 'embedded'],
-      env: { ...env, QUEUE_REDIS_PORT: String(redis.port), APP_QUEUES: trial.queue.name },
+      env: { QUEUE_REDIS_PORT: String(redis.port), APP_QUEUES: trial.queue.name },
     });
-    t.after(() => swarm.close());
     await swarm.ready(1);
-    const { code, stdout, stderr } = await swarmCommand(['stop', 'all'], { env });
+    const server = home.redisPid as number;
+    assert.ok(isAlive(server));
+    const { code, stdout, stderr } = await swarmCommand(['stop', 'all'], home);
     assert.match(stdout, /: stop done: stopped\n$/, stderr);
     assert.equal(code, 0);
     assert.equal(await swarm.exited(), 0);
-    await waitFor('the server is gone', () => swarm.processes.length === 0);
+    await waitFor('the server is gone', () => !isAlive(server));
   });
 
   it('prints one JSON document with --json, and nothing else', async (t) => {

@@ -1,16 +1,13 @@
 /** Unmodified BullMQ programs: each runs in two children, and loses no job to a kill. */
 import assert from 'node:assert/strict';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { after, before, describe, it, type TestContext } from 'node:test';
+import { after, before, describe, it } from 'node:test';
 import { isAlive } from '../support/processes.js';
 import { assertRecovers, GatedJob, project, startSwarm, useQueue } from '../support/programs.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
-import { appPath, swarmCommand } from '../support/swarm.js';
 import { waitFor } from '../support/wait.js';
 
 const TWO = ['--count', '2'];
-const canStripTypes = Boolean((process.features as { typescript?: unknown }).typescript);
 
 let redis: TestRedis;
 /** Programs have their queues on another Redis than the registry's, unless their test says otherwise. */
@@ -36,26 +33,16 @@ describe('an unmodified program', () => {
     }
   }
 
-  it('has its queues on another Redis than the registry', async (t) => {
-    const swarm = startSwarm(t, 'esm.mjs', { redis, queues, queue: 'elsewhere', args: TWO });
-    await assertRecovers(t, swarm, useQueue(t, queues, 'elsewhere'));
-    assert.deepEqual(await redis.client.keys('bull:elsewhere:*'), []);
+  it('has its queues on another Redis than the registry, under a prefix that --prefix does not touch', async (t) => {
+    const args = [...TWO, '--prefix', 'other'];
+    const env = { APP_PREFIX: 'shop' };
+    const swarm = startSwarm(t, 'main.cjs', { redis, queues, queue: 'elsewhere', args, env });
+    await assertRecovers(t, swarm, useQueue(t, queues, 'elsewhere', { prefix: 'shop' }));
+    assert.deepEqual(await redis.client.keys('*:elsewhere:*'), []);
     assert.deepEqual(await queues.client.keys('swarm:*'), []);
   });
 
-  it('has a prefix of its own, which --prefix does not touch', async (t) => {
-    const env = { APP_PREFIX: 'shop' };
-    const swarm = startSwarm(t, 'esm.mjs', {
-      redis,
-      queues,
-      queue: 'prefixed',
-      args: [...TWO, '--prefix', 'other'],
-      env,
-    });
-    await assertRecovers(t, swarm, useQueue(t, queues, 'prefixed', { prefix: 'shop' }));
-  });
-
-  for (const app of ['instance.mjs', 'url.mjs']) {
+  for (const app of ['instance.cjs', 'url.cjs']) {
     it(`gives its Worker a connection as in ${app}`, async (t) => {
       const swarm = startSwarm(t, app, { redis, queues, queue: app, args: TWO });
       await assertRecovers(t, swarm, useQueue(t, queues, app));
@@ -63,7 +50,7 @@ describe('an unmodified program', () => {
   }
 
   it('has several Workers, each of whose jobs are released', async (t) => {
-    const swarm = startSwarm(t, 'several-workers.mjs', {
+    const swarm = startSwarm(t, 'several-workers.cjs', {
       redis,
       queues,
       queue: 'several',
@@ -95,7 +82,7 @@ describe('an unmodified program', () => {
   });
 
   it('has a sandboxed processor: its process goes with the child', async (t) => {
-    const swarm = startSwarm(t, 'sandboxed.mjs', { redis, queues, queue: 'sandboxed', args: TWO });
+    const swarm = startSwarm(t, 'sandboxed.cjs', { redis, queues, queue: 'sandboxed', args: TWO });
     const { killed, result } = await assertRecovers(t, swarm, useQueue(t, queues, 'sandboxed'));
     const sandbox = killed.sandbox as number;
     assert.notEqual(sandbox, killed.pid);
@@ -106,60 +93,9 @@ describe('an unmodified program', () => {
 
   it('has a sandboxed processor in worker threads', async (t) => {
     const env = { APP_THREADS: 'yes' };
-    const swarm = startSwarm(t, 'sandboxed.mjs', { redis, queues, queue: 'threads', args: TWO, env });
+    const swarm = startSwarm(t, 'sandboxed.cjs', { redis, queues, queue: 'threads', args: TWO, env });
     const { killed, result } = await assertRecovers(t, swarm, useQueue(t, queues, 'threads'));
     assert.equal(killed.sandbox, killed.pid);
     assert.deepEqual([result.execArgv, result.options], [[], null]);
-  });
-});
-
-describe('a TypeScript program', () => {
-  it('runs', async (t) => {
-    const swarm = startSwarm(t, 'typescript.ts', { redis, queues, queue: 'typescript', args: TWO });
-    await assertRecovers(t, swarm, useQueue(t, queues, 'typescript'));
-  });
-
-  it('is refused where neither node nor a tsx beside it can run it', { skip: canStripTypes }, async (t) => {
-    const directory = await project(t, { 'jobs.ts': { app: 'typescript.ts' } });
-    const { code, stderr } = await swarmCommand(['jobs.ts', '--redis', redis.url], { cwd: directory });
-    assert.equal(code, 64);
-    assert.match(stderr, /^swarm: SWARM_NO_TYPESCRIPT: .*jobs\.ts is TypeScript.*npm install tsx/);
-    assert.doesNotMatch(stderr, /\n {4}at /);
-  });
-});
-
-describe('a program whose bullmq is bundled', () => {
-  /** Everything in one file, as for a deploy without node_modules. */
-  async function bundle(t: TestContext): Promise<string> {
-    // it comes with tsx
-    const esbuild = createRequire(createRequire(import.meta.url).resolve('tsx'))('esbuild') as {
-      buildSync(options: Record<string, unknown>): unknown;
-    };
-    const file = join(await project(t, {}, {}), 'bundle.cjs');
-    esbuild.buildSync({
-      entryPoints: [appPath('bundled.mjs')],
-      outfile: file,
-      bundle: true,
-      platform: 'node',
-      external: ['pg', 'redis', 'bullmq-otel'],
-    });
-    return file;
-  }
-
-  it('runs when it calls track()', async (t) => {
-    const env = { APP_TRACKS: 'yes' };
-    const swarm = startSwarm(t, await bundle(t), { redis, queues, queue: 'bundled', args: TWO, env });
-    await assertRecovers(t, swarm, useQueue(t, queues, 'bundled'));
-  });
-
-  it('is told of track() once, and fails to boot, when it does not', async (t) => {
-    const args = [...TWO, '--boot-timeout', '5500ms'];
-    const swarm = startSwarm(t, await bundle(t), { redis, queues, queue: 'untracked', args });
-    const isHint = ({ message }: { message: string }): boolean => message.includes('call track(worker)');
-    await waitFor('the hint', () => swarm.lines.some(isHint));
-    await swarm.line('exited', { cause: 'boot-timeout' });
-    await swarm.line('exited', { cause: 'boot-timeout' }, { nth: 2 });
-    assert.equal(swarm.lines.filter(isHint).length, 1, swarm.tail());
-    assert.equal(swarm.all('ready').length, 0);
   });
 });

@@ -89,7 +89,7 @@ describe('the surroundings of a program', () => {
 
 describe('the handlers of a program', () => {
   it('for TERM and INT run once, after the drain, whatever signals come', async (t) => {
-    const swarm = startSwarm(t, 'handlers.mjs', { redis, queues, queue: 'handlers', args: ONE });
+    const swarm = startSwarm(t, 'handlers.cjs', { redis, queues, queue: 'handlers', args: ONE });
     const [pid] = (await swarm.ready(1)) as [number];
     const job = await GatedJob.add(t, useQueue(t, queues, 'handlers'));
     await job.runner();
@@ -121,13 +121,13 @@ describe('the concurrency of a program', () => {
   }
 
   it('is its own', async (t) => {
-    const swarm = startSwarm(t, 'several-workers.mjs', { redis, queues, queue: 'own', args: ONE });
+    const swarm = startSwarm(t, 'several-workers.cjs', { redis, queues, queue: 'own', args: ONE });
     await swarm.ready(1);
     await Promise.all([assertAtOnce(t, 'own-mail', 3, 1), assertAtOnce(t, 'own-reports', 4, 2)]);
   });
 
   it('is that of -c in each Worker, when it is given', async (t) => {
-    const swarm = startSwarm(t, 'several-workers.mjs', {
+    const swarm = startSwarm(t, 'several-workers.cjs', {
       redis,
       queues,
       queue: 'given',
@@ -153,13 +153,13 @@ describe('the connections of a program', () => {
     const settled = (count: number) =>
       waitFor(`${count} connections`, async () => (await connections()) === count, { timeoutMs: 10_000 });
 
-    const plain = runPlain(t, appPath('several-workers.mjs'), own, 'connections');
+    const plain = runPlain(t, appPath('several-workers.cjs'), own, 'connections');
     // two for each of its Workers
     await settled(4);
     plain.kill('SIGKILL');
     await settled(0);
     const args = ['--count', '2'];
-    const swarm = startSwarm(t, 'several-workers.mjs', { redis, queues: own, queue: 'connections', args });
+    const swarm = startSwarm(t, 'several-workers.cjs', { redis, queues: own, queue: 'connections', args });
     await swarm.ready(2);
     await settled(8);
 

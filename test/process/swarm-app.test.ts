@@ -1,10 +1,19 @@
 /** Apps of `defineApp`, on both majors of bullmq. */
 import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it, type TestContext } from 'node:test';
-import { assertRecovers, GatedJob, project, startSwarm, useQueue } from '../support/programs.js';
+import type { MasterRecord } from '../../packages/swarm/dist/registry/schema.js';
+import {
+  assertRecovers,
+  GatedJob,
+  project,
+  startSwarm,
+  temporaryDirectory,
+  useQueue,
+} from '../support/programs.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
-import type { Swarm, SwarmOptions } from '../support/swarm.js';
+import { type Swarm, type SwarmOptions, swarmCommand } from '../support/swarm.js';
 import { waitFor } from '../support/wait.js';
 
 let redis: TestRedis;
@@ -42,9 +51,6 @@ describe('a swarm app', () => {
       await swarm.ready(2);
       assert.match(String((await swarm.line('ready')).bullmq), major === 5 ? /^5\./ : /^6\./);
 
-      // ready only when boot() is done
-      const lines = swarm.lines.map(({ message }) => message);
-      assert.ok(lines.indexOf('booted') < lines.indexOf('ready'));
       const digest = await GatedJob.add(t, mail, 'digest');
       await digest.open();
       assert.equal((await digest.result())['booted'], true);
@@ -61,17 +67,25 @@ describe('a swarm app', () => {
     });
   }
 
-  it('closes what boot() opened, after the drain', async (t) => {
-    const prefix = 'closes';
-    const swarm = await startApp(t, { prefix, args: ['--count', '1'] });
-    await swarm.ready(1);
-    const job = await GatedJob.add(t, useQueue(t, redis, 'reports', { prefix }));
+  it('takes jobs once boot() is done, and closes what it opened after the drain', async (t) => {
+    const prefix = 'boots';
+    const reports = useQueue(t, redis, 'reports', { prefix });
+    const job = await GatedJob.add(t, reports);
+    const gate = join(await temporaryDirectory(t), 'gate');
+    const env = { SWARM_NAMESPACE: prefix, APP_BOOT_GATE: gate };
+    const swarm = await startApp(t, { prefix, args: ['--count', '1'], env });
+    await swarm.line('booting');
+    const { stdout } = await swarmCommand(['ps', '--json', '--redis', redis.url], { env });
+    const [master] = JSON.parse(stdout) as MasterRecord[];
+    assert.deepEqual([master?.state, master?.children.map(({ state }) => state)], ['starting', ['starting']]);
+    assert.equal(await reports.getJobState(job.id), 'waiting');
+    await writeFile(gate, '');
     await job.runner();
     swarm.kill('SIGTERM');
     await swarm.line('draining', { busy: 1 });
     await job.open();
     assert.equal(await swarm.exited(), 0);
-    assert.deepEqual(printed(swarm), ['booted', `done ${job.id}`, 'closed']);
+    assert.deepEqual(printed(swarm), ['booting', 'booted', `done ${job.id}`, 'closed']);
     assert.equal((await job.result()).attemptsMade, 0);
   });
 
@@ -83,19 +97,26 @@ describe('a swarm app', () => {
     const job = await GatedJob.add(t, mail, 'untilTaken');
     await job.runner();
     assert.equal(await swarm.stop(), 0);
-    assert.deepEqual(printed(swarm), ['booted', 'taken: the job was handed back: its child stops', 'closed']);
+    assert.deepEqual(printed(swarm), [
+      'booting',
+      'booted',
+      'taken: the job was handed back: its child stops',
+      'closed',
+    ]);
     assert.equal((await swarm.line('handed back')).jobs, `mail/${job.id}`);
     const { attemptsMade, stalledCounter } = await job.read();
     assert.deepEqual([await mail.getJobState(job.id), attemptsMade, stalledCounter], ['waiting', 0, 0]);
   });
 
-  it('works on the queues of --queue alone, five jobs at once', async (t) => {
+  it('works on the queues of --queue alone, weighted or not, five jobs at once', async (t) => {
     const prefix = 'chosen';
-    const [mail, reports] = ['mail', 'reports'].map((name) => useQueue(t, redis, name, { prefix }));
-    assert.ok(mail && reports);
-    const swarm = await startApp(t, { prefix, args: ['--count', '1', '--queue', 'reports'] });
+    const [mail, reports, exports] = ['mail', 'reports', 'exports'].map((name) =>
+      useQueue(t, redis, name, { prefix }),
+    );
+    assert.ok(mail && reports && exports);
+    const swarm = await startApp(t, { prefix, args: ['--count', '1', '--queue', 'reports', '-q', 'mail,2'] });
     await swarm.ready(1);
-    const unserved = await mail.add('welcome', {});
+    const unserved = await GatedJob.add(t, exports);
     const jobs = await Promise.all(Array.from({ length: 7 }, () => GatedJob.add(t, reports)));
     await waitFor('five jobs run', async () => (await reports.getActiveCount()) >= 5);
     for (const job of jobs) await job.open();
@@ -103,20 +124,11 @@ describe('a swarm app', () => {
     const ran = await reports.getCompleted();
     const firstEnd = Math.min(...ran.map(({ finishedOn }) => finishedOn as number));
     assert.equal(ran.filter(({ processedOn }) => (processedOn as number) < firstEnd).length, 5);
-    assert.equal(await mail.getJobState(unserved.id as string), 'waiting');
-  });
 
-  it('takes a weight with a queue', async (t) => {
-    const prefix = 'weighted';
-    const [mail, reports] = ['mail', 'reports'].map((name) => useQueue(t, redis, name, { prefix }));
-    assert.ok(mail && reports);
-    const swarm = await startApp(t, { prefix, args: ['--count', '1', '-q', 'mail', '-q', 'reports,2'] });
-    await swarm.ready(1);
-    const jobs = [await GatedJob.add(t, mail, 'welcome'), await GatedJob.add(t, reports)];
-    for (const job of jobs) {
-      await job.open();
-      await job.result();
-    }
+    const welcome = await GatedJob.add(t, mail, 'welcome');
+    await welcome.open();
+    await welcome.result();
+    assert.equal(await exports.getJobState(unserved.id), 'waiting');
   });
 });
 
@@ -127,7 +139,7 @@ describe('what cannot boot', { concurrency: 3 }, () => {
     assert.equal(await swarm.exited(), 70);
     assert.match(
       swarm.stderr,
-      /SWARM_UNKNOWN_QUEUE: --queue names "mails", but the app defines mail, reports/,
+      /SWARM_UNKNOWN_QUEUE: --queue names "mails", but the app defines mail, reports, exports/,
     );
   });
 

@@ -22,7 +22,7 @@ export interface Accounts {
 }
 
 export async function nothingLost(accounts: Accounts): Promise<void> {
-  const { masters, jobs, timeoutMs = 20_000 } = accounts;
+  const { masters, jobs, timeoutMs = 60_000 } = accounts;
   for (const { queue, ids } of jobs) {
     await jobsEnded(queue, ids, timeoutMs);
     await locksGone(accounts.redis, queue);
@@ -94,7 +94,7 @@ async function noStrays(swarm: Swarm, children: readonly number[]): Promise<void
       .map(({ pid, command }) => `${pid} ${command}`);
   };
   try {
-    await waitFor('no stray process', () => strays().length === 0, { timeoutMs: 5_000 });
+    await waitFor('no stray process', () => strays().length === 0, { timeoutMs: 10_000 });
   } catch {
     assert.fail(`stray processes:\n${strays().join('\n')}`);
   }

@@ -45,7 +45,7 @@ export async function running(
 }
 
 /** Waits until so many jobs are completed. */
-export async function completed(queue: Queue, count: number, timeoutMs = 30_000): Promise<void> {
+export async function completed(queue: Queue, count: number, timeoutMs = 60_000): Promise<void> {
   await waitFor(
     `${count} jobs of ${queue.name} are completed`,
     async () => (await queue.getCompletedCount()) >= count,

@@ -81,7 +81,7 @@ export class Swarm {
   }
 
   /** The exit code once it is gone and its output is read. */
-  async exited(timeoutMs = 40_000): Promise<number | null> {
+  async exited(timeoutMs = 60_000): Promise<number | null> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(
@@ -133,7 +133,7 @@ export class Swarm {
   /** Waits until so many children are ready. */
   async ready(count: number, options: WaitOptions = {}): Promise<number[]> {
     try {
-      await waitFor(`${count} children are ready`, () => this.#has(count), { timeoutMs: 30_000, ...options });
+      await waitFor(`${count} children are ready`, () => this.#has(count), options);
     } catch (error) {
       throw new Error(`${(error as Error).message}\n${this.tail()}`);
     }
@@ -177,7 +177,7 @@ export class Swarm {
     this.stdout?.destroy();
     await this.#exit;
     killMarked(this.mark);
-    await waitFor('no child is left', () => !this.spawnedPids.some(isAlive), { timeoutMs: 5_000 });
+    await waitFor('no child is left', () => !this.spawnedPids.some(isAlive), { timeoutMs: 10_000 });
   }
 
   tail(lines = 25): string {

@@ -18,10 +18,13 @@ export class Trial {
   constructor(
     t: TestContext,
     readonly redis: TestRedis,
-    { queueName = `q${randomBytes(4).toString('hex')}` }: { queueName?: string } = {},
+    {
+      queueName = `q${randomBytes(4).toString('hex')}`,
+      major = 6,
+    }: { queueName?: string; major?: 5 | 6 } = {},
   ) {
     this.namespace = `ns-${randomBytes(4).toString('hex')}`;
-    this.queue = openQueue(redis, queueName);
+    this.queue = openQueue(redis, queueName, { major });
     this.queue.on('error', () => {
       // Redis is taken away by some tests
     });

@@ -6,11 +6,11 @@ export interface WaitOptions {
   everyMs?: number;
 }
 
-/** Resolves to the first truthy answer of `condition`; rejects with `what` after `timeoutMs` (default 20 s). */
+/** Resolves to the first truthy answer of `condition`; rejects with `what` after `timeoutMs` (default 60 s: machines are busy). */
 export async function waitFor<T>(
   what: string,
   condition: () => T | Promise<T>,
-  { timeoutMs = 20_000, everyMs = 20 }: WaitOptions = {},
+  { timeoutMs = 60_000, everyMs = 20 }: WaitOptions = {},
 ): Promise<NonNullable<T>> {
   const deadlineMs = performance.now() + timeoutMs;
   for (;;) {

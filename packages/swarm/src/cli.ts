@@ -42,9 +42,21 @@ async function dispatch(line: CommandLine): Promise<number> {
       return (await import('./commands/config.js')).config(loaded, json);
     }
     case 'ps':
+      if (line.switches.has('by-job')) {
+        return (await import('./commands/ps-by-job.js')).psByJob(await registryOptions(line));
+      }
       return (await import('./commands/ps.js')).ps(await registryOptions(line));
     case 'jobs':
       return (await import('./commands/jobs.js')).jobs(await registryOptions(line));
+    case 'deaths': {
+      const { deaths, parseLimit } = await import('./commands/deaths.js');
+      const query = {
+        limit: parseLimit(line.values['limit']),
+        all: line.switches.has('all'),
+        of: line.words[0],
+      };
+      return deaths({ ...(await registryOptions(line)), ...query });
+    }
     case 'quiet':
     case 'resume':
     case 'stop':

@@ -20,6 +20,8 @@ export interface CommandLine {
   flags: RawFlags;
   /** Switches of the command itself that are on, such as `json`. */
   switches: ReadonlySet<string>;
+  /** Values of the command's own flags, such as `limit`. */
+  values: Readonly<Record<string, string>>;
   app: string | undefined;
   /** What to add when there is no such app. */
   appHint: string;
@@ -47,6 +49,7 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     version: parsed.version === true,
     flags: {},
     switches: new Set(Object.keys(commandRow(command).switches).filter((name) => parsed[name] === true)),
+    values: ownValues(commandRow(command), parsed),
     app: commandRow(command).takesApp ? rest[0] : undefined,
     appHint: hint,
     word: commandRow(command).takesApp ? undefined : rest[0],
@@ -61,6 +64,11 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     if (given !== undefined) line.flags[name] = lastGiven(name, given);
   }
   return line;
+}
+
+function ownValues({ values }: CommandRow, parsed: Parsed): Record<string, string> {
+  const given = Object.keys(values).filter((name) => parsed[name] !== undefined);
+  return Object.fromEntries(given.map((name) => [name, String([parsed[name]].flat().at(-1))]));
 }
 
 /** What is not repeatable and yet given twice: the last one counts, so that a wrapper script can be overridden. */
@@ -109,10 +117,13 @@ function parser(args: readonly string[]): Argv {
       version: { alias: 'v', boolean: true, describe: 'show the version' },
     });
   for (const command of COMMAND_NAMES) {
-    const { describe, options, switches } = commandRow(command);
-    instance.options(yargsSwitches(switches, false));
+    const { describe, options, switches, values } = commandRow(command);
+    instance.options(yargsSwitches(switches, false)).options(yargsValues(values, false));
     instance.command(command, describe, (inner) =>
-      inner.options(yargsOptions(options, true)).options(yargsSwitches(switches, true)),
+      inner
+        .options(yargsOptions(options, true))
+        .options(yargsSwitches(switches, true))
+        .options(yargsValues(values, true)),
     );
   }
   return instance;
@@ -140,6 +151,12 @@ function yargsSwitches(switches: CommandRow['switches'], global: boolean): Recor
   );
 }
 
+function yargsValues(values: CommandRow['values'], global: boolean): Record<string, Options> {
+  return Object.fromEntries(
+    Object.entries(values).map(([name, [, describe]]) => [name, { string: true, describe, global }]),
+  );
+}
+
 /** `--node-arg --expose-gc` → `--node-arg=--expose-gc`: to yargs, what begins with a dash is no value. */
 function joinDashed(args: readonly string[]): string[] {
   const dashed = OPTION_NAMES.map(optionRow).filter((row) => row.dashed);
@@ -164,6 +181,7 @@ function refuseUnknownOptions(parsed: Parsed, command: CommandName, hint: string
   const own = new Set([
     ...row.options.map((name) => optionRow(name).flag),
     ...Object.keys(row.switches),
+    ...Object.keys(row.values),
     ...['_', '$0', '--', 'help', 'version'],
   ]);
   const key = Object.keys(parsed).find((candidate) => !own.has(candidate) && parsed[candidate] !== undefined);
@@ -171,14 +189,17 @@ function refuseUnknownOptions(parsed: Parsed, command: CommandName, hint: string
   const typed = key.length === 1 ? `-${key}` : parsed[key] === false ? `--no-${key}` : `--${key}`;
   const elsewhere =
     OPTION_NAMES.some((name) => optionRow(name).flag === key) ||
-    COMMAND_NAMES.some((other) => Object.hasOwn(commandRow(other).switches, key));
+    COMMAND_NAMES.some((other) => {
+      const { switches, values } = commandRow(other);
+      return Object.hasOwn(switches, key) || Object.hasOwn(values, key);
+    });
   if (elsewhere) {
     const help = hint || ` Its options: swarm ${command} --help`;
     throw usageError('SWARM_UNKNOWN_OPTION', `${typed} is not an option of swarm ${command}.${help}`);
   }
   const flags = [
     ...row.options.map((name) => shownFlag(optionRow(name))),
-    ...Object.keys(row.switches).map((name) => `--${name}`),
+    ...[...Object.keys(row.switches), ...Object.keys(row.values)].map((name) => `--${name}`),
     ...['--help', '--version'],
   ];
   const suggestion = didYouMean(typed, flags) || `; see swarm ${command} --help`;

@@ -8,6 +8,8 @@ export interface CommandRow {
   readonly options: readonly OptionName[];
   /** Switches of this command alone, which have no variable and no key in a file; name → description. */
   readonly switches: Readonly<Record<string, string>>;
+  /** Flags with a value of this command alone; name → placeholder and description. */
+  readonly values: Readonly<Record<string, readonly [placeholder: string, describe: string]>>;
   /** Takes the app, and arguments for it after `--`. */
   readonly takesApp: boolean;
   /** The words that the command takes, at most one of them; empty: none. */
@@ -21,7 +23,7 @@ export interface CommandRow {
 const REGISTRY_OPTIONS = ['redis', 'redisTlsNoVerify', 'namespace', 'config', 'logLevel'] as const;
 const JSON_SWITCH = { json: 'one JSON document on stdout, and nothing else' };
 
-const base = { usage: '', options: [], switches: {}, takesApp: false, words: [], takes: [] };
+const base = { usage: '', options: [], switches: {}, values: {}, takesApp: false, words: [], takes: [] };
 
 const control = {
   ...base,
@@ -41,7 +43,7 @@ export const COMMANDS = {
     examples: [
       ['swarm --count 4', '4 children of ./worker.js'],
       ['swarm jobs/mail.js -c 20', '20 jobs at once in each child'],
-      ['swarm app.js -q critical,4 -q low,1', 'queues by weight'],
+      ['swarm app.js -q critical -q low', 'only these queues of the app'],
       ['swarm app.js --redis redis://db:6379', 'registry and queues there'],
       ['swarm app.js -- --region eu', 'arguments for the app'],
     ],
@@ -51,10 +53,11 @@ export const COMMANDS = {
     usage: '[options]',
     describe: 'every process of the namespace, on all hosts',
     options: REGISTRY_OPTIONS,
-    switches: JSON_SWITCH,
+    switches: { ...JSON_SWITCH, 'by-job': 'which jobs leave memory behind, by name' },
     examples: [
       ['swarm ps', 'a table of masters and their children'],
       ['swarm ps --json | jq ".[].children[].pid"', 'for scripts'],
+      ['swarm ps --by-job', 'which job bloats my processes?'],
     ],
   },
   jobs: {
@@ -66,6 +69,20 @@ export const COMMANDS = {
     examples: [
       ['swarm jobs', 'a table, the oldest first'],
       ['swarm jobs --json', 'for scripts'],
+    ],
+  },
+  deaths: {
+    ...base,
+    usage: '[identity|pid] [options]',
+    describe: 'how processes ended, and why; with one named, all of it',
+    options: REGISTRY_OPTIONS,
+    switches: { ...JSON_SWITCH, all: 'those too that left as told, at a stop, a roll or a recycle' },
+    values: { limit: ['N', 'at most so many (default: 50)'] },
+    takes: ['death?'],
+    examples: [
+      ['swarm deaths', 'a table, the newest first'],
+      ['swarm deaths 4711', 'stack, stderr, memory, jobs of this one'],
+      ['swarm deaths --json --limit 1', 'the last one, for scripts'],
     ],
   },
   quiet: {

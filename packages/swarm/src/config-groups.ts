@@ -8,6 +8,7 @@ import type { ConfigFile, FileGroup } from './config-file.js';
 import { usageError } from './errors.js';
 import { type OptionSources, type Resolved, resolveOption, setVariables } from './option-sources.js';
 import { MAX_COUNT, type OptionName, type OptionValues, optionRow, shownFlag } from './options.js';
+import { exactSize } from './units.js';
 
 /**
  * The common value of a group's own option. `COUNT` and the like are ignored with groups, because platforms
@@ -44,11 +45,18 @@ export function fileGroups(
     const count = read('count', name);
     if (count === null)
       throw badCount(`groups.${name} in ${shown} needs a count, from 1 to ${MAX_COUNT}: it has none`);
+    const limits = {
+      maxMemory: read('maxMemory', name),
+      maxMemoryHard: read('maxMemoryHard', name),
+      maxJobs: read('maxJobs', name),
+      maxAge: read('maxAge', name),
+    };
     return {
       name,
       count,
       concurrency: read('concurrency', name),
       queues: read('queues', name),
+      ...limitsOf(limits, ` (groups.${name} in ${shown})`),
       env: groupEnv,
     };
   });
@@ -56,6 +64,39 @@ export function fileGroups(
   if (total > MAX_COUNT)
     throw badCount(`the counts of groups in ${shown} add up to at most ${MAX_COUNT}, got ${total}`);
   return configs;
+}
+
+/** What the hard limit is where only the soft one is given. */
+const HARD_FACTOR = 1.5;
+
+type GroupLimits = Pick<
+  GroupConfig,
+  'maxMemoryBytes' | 'maxMemoryHardBytes' | 'maxMemoryHardIsGiven' | 'maxJobs' | 'maxAgeMs'
+>;
+
+/**
+ * @param where ends the message
+ * @throws SwarmError where the hard limit would be met before the soft one
+ */
+export function limitsOf(
+  values: Pick<OptionValues, 'maxMemory' | 'maxMemoryHard' | 'maxJobs' | 'maxAge'>,
+  where: string,
+): GroupLimits {
+  const { maxMemory: soft, maxMemoryHard: hard, maxJobs, maxAge: maxAgeMs } = values;
+  if (soft !== null && hard !== null && hard < soft) {
+    throw usageError(
+      'SWARM_BAD_MAX_MEMORY_HARD',
+      `--max-memory-hard takes at least what --max-memory is, ${exactSize(soft)}, got ${exactSize(hard)}${where}: ` +
+        'children would be killed before they could drain; raise it, or leave it out for 1.5 × --max-memory',
+    );
+  }
+  return {
+    maxMemoryBytes: soft,
+    maxMemoryHardBytes: hard ?? (soft === null ? null : Math.round(HARD_FACTOR * soft)),
+    maxMemoryHardIsGiven: hard !== null,
+    maxJobs,
+    maxAgeMs,
+  };
 }
 
 function badCount(message: string): Error {

@@ -6,7 +6,7 @@
 import { dirname } from 'node:path';
 import { defaultApp, noAppError, packageNameOf, resolveApp } from './app-path.js';
 import { type ConfigFile, loadConfigFile } from './config-file.js';
-import { fileGroups, resolveForGroups } from './config-groups.js';
+import { fileGroups, limitsOf, resolveForGroups } from './config-groups.js';
 import { type OptionSources, type RawFlags, type Resolved, resolveOption } from './option-sources.js';
 import { MAX_COUNT, OPTION_NAMES, type OptionName, type OptionValues, optionRow } from './options.js';
 import { allowedCpus } from './process/cpus.js';
@@ -30,6 +30,16 @@ export interface GroupConfig {
   concurrency: number | null;
   /** Empty: all of the app's. */
   queues: readonly QueueChoice[];
+  /** PSS of one child, beyond which it is recycled; null: no limit. */
+  maxMemoryBytes: number | null;
+  /** RSS of one child, beyond which it is killed; null: no limit. */
+  maxMemoryHardBytes: number | null;
+  /** false: there is none, or it comes from `maxMemoryBytes`. */
+  maxMemoryHardIsGiven: boolean;
+  /** Jobs after which a child is recycled; null: no limit. */
+  maxJobs: number | null;
+  /** From ready, after which a child is recycled; null: no limit. */
+  maxAgeMs: number | null;
   /** Added to the environment of the group's children. */
   env: Readonly<Record<string, string>>;
 }
@@ -48,11 +58,15 @@ export interface Config {
   /** Drain budget at stop, ms. */
   drainTimeoutMs: number;
   bootTimeoutMs: number;
+  /** Exact deaths at which a job is failed for good; null: never. */
+  quarantineAfter: number | null;
   nodeArguments: readonly string[];
   tag: string;
   labels: readonly string[];
   strict: boolean;
   watchdog: boolean;
+  /** Children are started with the system's jemalloc. */
+  jemalloc: boolean;
   logFormat: LogFormat;
   logLevel: LogLevel;
 }
@@ -164,8 +178,9 @@ function findApp({ app, appHint, cwd, env }: LoadConfigInput, file: ConfigFile |
   return { path: defaultApp(cwd) ?? '', origin: 'default' };
 }
 
-function onlyGroup({ concurrency, queues }: OptionValues, count: number): GroupConfig {
-  return { name: 'default', count, concurrency, queues, env: {} };
+function onlyGroup(values: OptionValues, count: number): GroupConfig {
+  const { concurrency, queues } = values;
+  return { name: 'default', count, concurrency, queues, ...limitsOf(values, ''), env: {} };
 }
 
 function completeConfig(
@@ -184,11 +199,13 @@ function completeConfig(
     namespace: values.namespace,
     drainTimeoutMs: values.timeout,
     bootTimeoutMs: values.bootTimeout,
+    quarantineAfter: values.quarantineAfter === 'off' ? null : values.quarantineAfter,
     nodeArguments: values.nodeArgs,
     tag: values.tag ?? 'app',
     labels: values.labels,
     strict: values.strict,
     watchdog: values.watchdog,
+    jemalloc: values.jemalloc,
     logFormat: values.logFormat ?? 'json',
     logLevel: values.logLevel,
   });

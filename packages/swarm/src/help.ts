@@ -29,6 +29,9 @@ export function helpText(command: CommandName | null): string {
     ...optionSections(row.options),
     ...section('Other', [
       ...Object.entries(row.switches).map(([name, describe]) => [`--${name}`, describe] as const),
+      ...Object.entries(row.values).map(
+        ([name, [takes, describe]]) => [`--${name} ${takes}`, describe] as const,
+      ),
       ['-h, --help', command === null ? 'this; also of each command' : 'this'],
       ['-v, --version', 'the version'],
     ]),

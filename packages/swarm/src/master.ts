@@ -8,6 +8,7 @@ import { createLogger, type Logger } from './log.js';
 import { MasterShell } from './master/shell.js';
 import { OutputSink } from './output-sink.js';
 import { loaderArguments } from './process/fork.js';
+import { findJemalloc } from './process/jemalloc.js';
 import { isAlive, rawHostName, readBootId, readPidNamespace, readStartTicks } from './process/proc.js';
 import { orphansOf } from './recovery/predecessors.js';
 import { checkRedis } from './redis/checks.js';
@@ -17,6 +18,7 @@ import { resolveRedis } from './redis/resolve.js';
 import { stateDirectory } from './redis/state.js';
 import { parseRedisUrl, redactUrl } from './redis/url.js';
 import { CommandListener } from './registry/command-listener.js';
+import { DeathStream } from './registry/death-stream.js';
 import { findPredecessors } from './registry/predecessors.js';
 import { readSnapshot } from './registry/reader.js';
 import { Rescue } from './registry/rescue.js';
@@ -53,6 +55,7 @@ async function withRedis(
 ): Promise<ExitCode> {
   // before anything is started: a mistake here is the commonest, and costs nothing to find
   loaderArguments(config.app);
+  if (config.jemalloc) findJemalloc();
   const choice = resolveRedis({ redis: config.redis, env: process.env, pid: process.pid });
   const embedded =
     choice.kind === 'embedded'
@@ -114,13 +117,24 @@ async function supervise(config: Config, log: Logger, redis: UsableRedis): Promi
     return !isAlive(pid) || (startTicks !== null && readStartTicks(pid) !== startTicks);
   });
   for (const { identity, children } of predecessors) {
-    log.warn('a master on this host ended without stopping; what its children held is released', {
+    log.warn('a master that ran on this host left jobs behind; they are released', {
       master: identity,
       children: children.length,
     });
   }
   const count = config.groups.reduce((sum, group) => sum + group.count, 0);
+  const programs = process.env['REDIS_URL'];
+  if (programs && programs !== redis.url) {
+    log.warn(
+      'REDIS_URL names another Redis than the registry is on: a program that reads it has its queues there',
+      {
+        registry: redactUrl(redis.url),
+        program: redactUrl(programs),
+      },
+    );
+  }
   log.info('starting', {
+    pid: info.pid,
     app: config.app,
     count,
     identity: info.identity,
@@ -132,6 +146,7 @@ async function supervise(config: Config, log: Logger, redis: UsableRedis): Promi
     info,
     log,
     writer,
+    deathStream: new DeathStream(redis.client, config.namespace),
     redisUrl: redis.url,
     redisIsEmbedded: redis.isEmbedded,
     orphans: orphansOf(predecessors),

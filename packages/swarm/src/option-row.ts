@@ -1,8 +1,15 @@
 /** What a row of the table of options is made of, and the readers that several rows share. */
 import type { QueueChoice } from './config.js';
-import { DURATION_FORMS, exactDuration, parseDuration } from './units.js';
+import { DURATION_FORMS, exactDuration, exactSize, parseDuration, parseSize, SIZE_FORMS } from './units.js';
 
-export type OptionSection = 'Children' | 'Queues and Redis' | 'Time limits' | 'Names' | 'Start and log';
+export type OptionSection =
+  | 'Children'
+  | 'Memory and age'
+  | 'Queues and Redis'
+  | 'Time limits'
+  | 'Jobs'
+  | 'Names'
+  | 'Start and log';
 
 export interface RowBase<T> {
   /** Long flag without its dashes; a negated switch has the flag of what it turns off. */
@@ -95,8 +102,7 @@ export function wholeNumber(min: number, max: number): Reading<number> {
   };
 }
 
-export function duration(minMs: number): Reading<number> {
-  const maxMs = 24 * 3_600_000;
+export function duration(minMs: number, maxMs = 24 * 3_600_000): Reading<number> {
   return {
     takes: `a duration from ${exactDuration(minMs)} to ${exactDuration(maxMs)}, such as ${DURATION_FORMS}`,
     read: (text) => {
@@ -104,6 +110,17 @@ export function duration(minMs: number): Reading<number> {
       return durationMs !== undefined && durationMs >= minMs && durationMs <= maxMs ? durationMs : undefined;
     },
     show: exactDuration,
+  };
+}
+
+export function size(minBytes: number, maxBytes: number): Reading<number> {
+  return {
+    takes: `a size from ${exactSize(minBytes)} to ${exactSize(maxBytes)}, such as ${SIZE_FORMS}`,
+    read: (text) => {
+      const bytes = parseSize(text);
+      return bytes !== undefined && bytes >= minBytes && bytes <= maxBytes ? bytes : undefined;
+    },
+    show: exactSize,
   };
 }
 

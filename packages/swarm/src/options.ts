@@ -17,13 +17,20 @@ import {
   optional,
   readQueue,
   shortText,
+  size,
   toggle,
   value,
   wholeNumber,
 } from './option-row.js';
 import { parseRedisUrl } from './redis/url.js';
+import { exactSize } from './units.js';
 
 export const MAX_COUNT = 512;
+
+/** Less is no node process, more no machine. */
+const memorySize = size(16e6, 1e12);
+/** A name that others have used before, and its unit with it. */
+const MEGABYTES_VARIABLE = 'SWARM_MAXMEM_MB';
 
 export const OPTIONS = {
   count: optional({
@@ -66,6 +73,58 @@ export const OPTIONS = {
     describe: 'children without a watchdog thread',
     fallback: 'on',
     negated: true,
+  }),
+  maxMemory: optional({
+    flag: 'max-memory',
+    env: ['SWARM_MAX_MEMORY', MEGABYTES_VARIABLE],
+    section: 'Memory and age',
+    placeholder: 'B',
+    describe: 'a child beyond it (PSS) drains and is recycled',
+    defaultText: 'off',
+    group: 'shared',
+    takes: `${memorySize.takes}; a bare number only in ${MEGABYTES_VARIABLE}, which counts MB`,
+    read: (text, source) => {
+      const isBare = source === MEGABYTES_VARIABLE && /^\d+$/.test(text);
+      return memorySize.read(isBare ? `${text}MB` : text, source);
+    },
+    show: exactSize,
+  }),
+  maxMemoryHard: optional({
+    flag: 'max-memory-hard',
+    env: ['SWARM_MAX_MEMORY_HARD'],
+    section: 'Memory and age',
+    placeholder: 'B',
+    describe: 'a child beyond it (RSS, looked at 10 times a second) is killed',
+    defaultText: '1.5 × max-memory',
+    group: 'shared',
+    ...memorySize,
+  }),
+  maxJobs: optional({
+    flag: 'max-jobs',
+    env: ['SWARM_MAX_JOBS'],
+    section: 'Memory and age',
+    placeholder: 'N',
+    describe: 'a child is recycled after so many jobs, ±10 %',
+    defaultText: 'off',
+    group: 'shared',
+    ...wholeNumber(1, 999_999_999),
+  }),
+  maxAge: optional({
+    flag: 'max-age',
+    env: ['SWARM_MAX_AGE'],
+    section: 'Memory and age',
+    placeholder: 'D',
+    describe: 'a child is recycled so long after it was ready, ±10 %',
+    defaultText: 'off',
+    group: 'shared',
+    ...duration(1_000, 90 * 24 * 3_600_000),
+  }),
+  jemalloc: toggle({
+    flag: 'jemalloc',
+    env: ['SWARM_JEMALLOC'],
+    section: 'Memory and age',
+    describe: "children allocate with the system's jemalloc",
+    fallback: 'off',
   }),
   queues: list({
     flag: 'queue',
@@ -138,6 +197,17 @@ export const OPTIONS = {
     describe: 'a child that is not ready by then is killed',
     fallback: '60s',
     ...duration(1),
+  }),
+  quarantineAfter: value<number | 'off'>({
+    flag: 'quarantine-after',
+    env: ['SWARM_QUARANTINE_AFTER'],
+    section: 'Jobs',
+    placeholder: 'N|off',
+    describe:
+      'a job fails for good when its process died N times while it ran alone, or 3 × N + 1 times among others',
+    fallback: '3',
+    takes: 'off, or a whole number from 1 to 1000',
+    read: (text, source) => (text === 'off' ? text : wholeNumber(1, 1_000).read(text, source)),
   }),
   tag: optional({
     flag: 'tag',

@@ -66,12 +66,55 @@ export interface Holding {
   jobIds: string[];
 }
 
-/** What became of one job of a dead child. */
-export interface ReleasedJob {
+/** What runs of one kind of job left behind in a child, since it last said so. */
+export interface JobGrowth {
+  queue: string;
+  name: string;
+  /** Jobs ran at the same time, or too fast to be told apart. */
+  approximate: boolean;
+  runs: number;
+  /** Bytes, of one run or the mean of some that followed each other; at most `MAX_GROWTH_VALUES`. */
+  values: number[];
+}
+
+/** No choice of job names makes a child's report longer than this. */
+export const MAX_JOB_KINDS = 100;
+export const MAX_GROWTH_VALUES = 128;
+
+export interface JobRef {
   queue: string;
   id: string;
+}
+
+/** How a child died, for the blame of the jobs that it held. */
+export interface DeathNotice {
+  /** The dead child's identity: one death is never counted twice. */
+  id: string;
+  /** One word, as in the log: `oom-kill`, `signal` … */
+  cause: string;
+  /** What the exit said besides, `SIGKILL` or `code 3`; may be empty. */
+  detail: string;
+  /** Epoch ms. */
+  atMs: number;
+  /** Jobs in its hands that it had not begun: they waited for their turn to run alone. */
+  waiting: JobRef[];
+  /** The job that a dump names; null: none does. */
+  pinned: JobRef | null;
+}
+
+/** Deaths that a job was present at. */
+export interface Blame {
+  exact: number;
+  shared: number;
+}
+
+/** What became of one job of a dead child. */
+export interface ReleasedJob extends JobRef {
+  name: string;
   /** `finished`: it was no longer the dead child's when the releaser came to it. */
-  outcome: 'released' | 'finished';
+  outcome: 'released' | 'quarantined' | 'finished';
+  /** null: not looked at, because it was finished. */
+  blame: Blame | null;
 }
 
 /** Jobs that children of a lost host may hold on one queue. */
@@ -105,13 +148,24 @@ export type MasterMessage =
   | { type: 'resume' }
   /** Drain for so long, hand back what is unfinished, run close hooks, exit. A second one shortens the first. */
   | { type: 'stop'; drainTimeoutMs: number }
-  | { type: 'release'; releaseId: string; holdings: Holding[] }
+  | {
+      type: 'release';
+      releaseId: string;
+      holdings: Holding[];
+      /** null: nobody is to be blamed for it. */
+      death: DeathNotice | null;
+      /** Exact deaths at which a job is failed for good; null: never. */
+      quarantineAfter: number | null;
+    }
   | { type: 'sweep'; sweepId: string; holding: LostHolding };
 
 export type ChildMessage =
   | { type: 'workerStarted'; worker: WorkerInfo }
   | { type: 'ready'; bullmqVersion: string | null; concurrency: number; canRelease: boolean }
   | { type: 'beat'; beat: Beat }
+  /** Jobs in its hands that wait for their turn to run alone; said at each change. */
+  | { type: 'waiting'; jobs: JobRef[] }
+  | { type: 'jobMemory'; kinds: JobGrowth[] }
   /** The app could not be loaded, or an error nobody caught ends the child. */
   | { type: 'uncaught'; phase: 'boot' | 'run'; message: string; stack: string }
   /** Answer to `release`. `unserved` names queues of the request that no Worker here serves. */
@@ -128,7 +182,9 @@ export type ChildMessage =
   | { type: 'draining'; busy: number }
   /** Nothing is held any more (unless `error` says why); close hooks run now, then the child exits. */
   | { type: 'drained'; handedBack: ActiveJob[]; error: string | null }
-  | { type: 'log'; level: 'info' | 'warn' | 'error'; message: string };
+  /** Said before the addon's code runs: loading it may be what kills. */
+  | { type: 'addonLoaded'; file: string }
+  | { type: 'log'; level: 'debug' | 'info' | 'warn' | 'error'; message: string };
 
 /** The envelope; see the file comment. */
 export interface Envelope<M> {
@@ -160,6 +216,7 @@ type Fields<M extends { type: string }> = {
 
 const isString: Check = (value) => typeof value === 'string';
 const isCount: Check = (value) => typeof value === 'number' && Number.isFinite(value) && value >= 0;
+const isNumber: Check = (value) => typeof value === 'number' && Number.isFinite(value);
 const isBoolean: Check = (value) => typeof value === 'boolean';
 const nullOr =
   (check: Check): Check =>
@@ -170,9 +227,9 @@ const oneOf =
   (value) =>
     typeof value === 'string' && words.includes(value);
 const listOf =
-  (check: Check): Check =>
+  (check: Check, maxLength = Number.POSITIVE_INFINITY): Check =>
   (value) =>
-    Array.isArray(value) && value.every(check);
+    Array.isArray(value) && value.length <= maxLength && value.every(check);
 const record =
   (fields: Record<string, Check>): Check =>
   (value) =>
@@ -187,6 +244,7 @@ const isWorkerInfo = record({
   lock: (value) => value === undefined || isLockTimes(value),
 });
 const isActiveJob = record({ queue: isString, id: isString, name: isString, startedAtMs: isCount });
+const isJobRef = record({ queue: isString, id: isString });
 
 const MASTER_FIELDS: Fields<MasterMessage> = {
   quiet: {},
@@ -203,6 +261,17 @@ const MASTER_FIELDS: Fields<MasterMessage> = {
         jobIds: listOf(isString),
       }),
     ),
+    death: nullOr(
+      record({
+        id: isString,
+        cause: isString,
+        detail: isString,
+        atMs: isCount,
+        waiting: listOf(isJobRef),
+        pinned: nullOr(isJobRef),
+      }),
+    ),
+    quarantineAfter: nullOr(isCount),
   },
   sweep: {
     sweepId: isString,
@@ -232,10 +301,31 @@ const CHILD_FIELDS: Fields<ChildMessage> = {
       failed: isCount,
     }),
   },
+  waiting: { jobs: listOf(isJobRef) },
+  jobMemory: {
+    kinds: listOf(
+      record({
+        queue: isString,
+        name: isString,
+        approximate: isBoolean,
+        runs: isCount,
+        values: listOf(isNumber, MAX_GROWTH_VALUES),
+      }),
+      MAX_JOB_KINDS,
+    ),
+  },
   uncaught: { phase: oneOf('boot', 'run'), message: isString, stack: isString },
   released: {
     releaseId: isString,
-    jobs: listOf(record({ queue: isString, id: isString, outcome: oneOf('released', 'finished') })),
+    jobs: listOf(
+      record({
+        queue: isString,
+        id: isString,
+        name: isString,
+        outcome: oneOf('released', 'quarantined', 'finished'),
+        blame: nullOr(record({ exact: isCount, shared: isCount })),
+      }),
+    ),
     unserved: listOf(isString),
     error: nullOr(isString),
   },
@@ -248,7 +338,8 @@ const CHILD_FIELDS: Fields<ChildMessage> = {
   },
   draining: { busy: isCount },
   drained: { handedBack: listOf(isActiveJob), error: nullOr(isString) },
-  log: { level: oneOf('info', 'warn', 'error'), message: isString },
+  addonLoaded: { file: isString },
+  log: { level: oneOf('debug', 'info', 'warn', 'error'), message: isString },
 };
 
 function parse<M extends { type: string }>(

@@ -9,7 +9,7 @@ const SIZE_BYTES = { KB: 1e3, MB: 1e6, GB: 1e9, KiB: 2 ** 10, MiB: 2 ** 20, GiB:
 /** What `parseDuration` accepts, to end a sentence with. */
 export const DURATION_FORMS = '250ms, 25s, 2m or 1h';
 /** What `parseSize` accepts, to end a sentence with. */
-const SIZE_FORMS = '512MB, 512MiB or 1GiB (MB = 10^6 bytes, MiB = 2^20)';
+export const SIZE_FORMS = '512MB, 512MiB or 1GiB (MB = 10^6 bytes, MiB = 2^20)';
 
 /** `250ms`, `25s`, `1.5m`, `1h` → whole milliseconds; undefined: not a duration. */
 export function parseDuration(text: string): number | undefined {
@@ -35,6 +35,14 @@ export function exactDuration(durationMs: number): string {
     if (durationMs % DURATION_MS[unit] === 0) return `${durationMs / DURATION_MS[unit]}${unit}`;
   }
   return `${durationMs}ms`;
+}
+
+/** Shortest form that `parseSize` reads back to the same number: `512MB`, `512MiB`, `1.5KB`. */
+export function exactSize(bytes: number): string {
+  for (const unit of ['GB', 'GiB', 'MB', 'MiB', 'KB', 'KiB'] as const) {
+    if (bytes % SIZE_BYTES[unit] === 0) return `${bytes / SIZE_BYTES[unit]}${unit}`;
+  }
+  return `${bytes / SIZE_BYTES.KB}KB`;
 }
 
 /** For people, at most two units, rounded down: `250ms`, `12s`, `3m 20s`, `5h 1m`, `2d 4h`. */

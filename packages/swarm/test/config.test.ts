@@ -31,6 +31,14 @@ function input(over: Partial<LoadConfigInput> = {}): LoadConfigInput {
   return { argv: {}, env: { PATH: process.env.PATH, ...env }, cwd, isTty: false, cpus: () => 3, ...rest };
 }
 
+const NO_LIMITS = {
+  maxMemoryBytes: null,
+  maxMemoryHardBytes: null,
+  maxMemoryHardIsGiven: false,
+  maxJobs: null,
+  maxAgeMs: null,
+};
+
 describe('loadConfig', () => {
   it('has the documented defaults', async () => {
     const app = write('worker.mjs');
@@ -38,18 +46,20 @@ describe('loadConfig', () => {
     assert.deepEqual(config, {
       app,
       appArguments: [],
-      groups: [{ name: 'default', count: 3, concurrency: null, queues: [], env: {} }],
+      groups: [{ name: 'default', count: 3, concurrency: null, queues: [], ...NO_LIMITS, env: {} }],
       redis: null,
       redisTlsNoVerify: false,
       prefix: 'bull',
       namespace: 'default',
       drainTimeoutMs: 25_000,
       bootTimeoutMs: 60_000,
+      quarantineAfter: 3,
       nodeArguments: [],
       tag: 'app',
       labels: [],
       strict: false,
       watchdog: true,
+      jemalloc: false,
       logFormat: 'json',
       logLevel: 'info',
     });
@@ -129,6 +139,51 @@ describe('loadConfig', () => {
   });
 });
 
+describe('limits', () => {
+  const group = async (argv: LoadConfigInput['argv'], env: NodeJS.ProcessEnv = {}) => {
+    write('worker.js');
+    return (await loadConfig(input({ argv, env }))).config.groups[0];
+  };
+
+  it('of memory: the hard one is half as much again, or what was said, with or without a soft one', async () => {
+    const soft = await group({ maxMemory: '512MiB' });
+    assert.deepEqual(
+      [soft?.maxMemoryBytes, soft?.maxMemoryHardBytes, soft?.maxMemoryHardIsGiven],
+      [2 ** 29, 1.5 * 2 ** 29, false],
+    );
+    const alone = await group({ maxMemoryHard: '1GB' });
+    assert.deepEqual(
+      [alone?.maxMemoryBytes, alone?.maxMemoryHardBytes, alone?.maxMemoryHardIsGiven],
+      [null, 1e9, true],
+    );
+    const equal = await group({ maxMemory: '1GB', maxMemoryHard: '1GB' });
+    assert.equal(equal?.maxMemoryHardBytes, 1e9);
+    const lower = group({ maxMemory: '512MB', maxMemoryHard: '511MB' });
+    await assert.rejects(
+      lower,
+      /^SwarmError: --max-memory-hard takes at least what --max-memory is, 512MB, got 511MB: /,
+    );
+  });
+
+  it('of memory come from a variable that counts MB, too', async () => {
+    assert.equal((await group({}, { SWARM_MAXMEM_MB: '512' }))?.maxMemoryBytes, 512e6);
+    assert.equal((await group({}, { SWARM_MAXMEM_MB: '1GiB' }))?.maxMemoryBytes, 2 ** 30);
+    assert.equal((await group({}, { SWARM_MAXMEM_MB: '512', SWARM_MAX_MEMORY: '1GB' }))?.maxMemoryBytes, 1e9);
+    await assert.rejects(
+      group({}, { SWARM_MAX_MEMORY: '512' }),
+      /SWARM_MAX_MEMORY takes a size .* such as 512MB.* got "512"/,
+    );
+    await assert.rejects(
+      group({}, { SWARM_MAXMEM_MB: '8' }),
+      /SWARM_MAXMEM_MB takes a size from 16MB to .*, got "8"/,
+    );
+    await assert.rejects(
+      group({}, { SWARM_MAXMEM_MB: 'lots' }),
+      /a bare number only in SWARM_MAXMEM_MB, which counts MB, got "lots"/,
+    );
+  });
+});
+
 describe('groups', () => {
   const two = {
     count: 4,
@@ -144,10 +199,39 @@ describe('groups', () => {
     withGroups();
     const { config, origins } = await loadConfig(input());
     assert.deepEqual(config.groups, [
-      { name: 'mail', count: 2, concurrency: 7, queues: [{ name: 'mail', weight: null }], env: { A: '1' } },
-      { name: 'rest', count: 4, concurrency: 2, queues: [], env: {} },
+      {
+        ...{ name: 'mail', count: 2, concurrency: 7, queues: [{ name: 'mail', weight: null }] },
+        ...{ ...NO_LIMITS, env: { A: '1' } },
+      },
+      { name: 'rest', count: 4, concurrency: 2, queues: [], ...NO_LIMITS, env: {} },
     ]);
     assert.equal(origins.groups, 'file swarm.config.json');
+  });
+
+  it('have limits of their own, of the file, or of a flag', async () => {
+    withGroups({
+      maxMemory: '300MB',
+      groups: { mail: { count: 1, maxMemory: '1GB', maxJobs: 10 }, rest: { count: 1, maxAge: '2h' } },
+    });
+    const limits = async (over: Partial<LoadConfigInput> = {}) => {
+      return (await loadConfig(input(over))).config.groups.map((group) => [
+        ...[group.maxMemoryBytes, group.maxMemoryHardBytes, group.maxMemoryHardIsGiven],
+        ...[group.maxJobs, group.maxAgeMs],
+      ]);
+    };
+    assert.deepEqual(await limits(), [
+      [1e9, 1.5e9, false, 10, null],
+      [3e8, 4.5e8, false, null, 7_200_000],
+    ]);
+    assert.deepEqual(await limits({ argv: { maxMemory: '400MB', maxMemoryHard: '2GB', maxJobs: '5' } }), [
+      [4e8, 2e9, true, 5, null],
+      [4e8, 2e9, true, 5, 7_200_000],
+    ]);
+    const hard = limits({ env: { SWARM_MAX_MEMORY_HARD: '500MB' } });
+    await assert.rejects(
+      hard,
+      /at least what --max-memory is, 1GB, got 500MB \(groups.mail in swarm.config.json\)/,
+    );
   });
 
   it('share a concurrency that a flag or variable gives', async () => {

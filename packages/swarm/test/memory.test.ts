@@ -85,3 +85,20 @@ test('remembers PSS between two readings', { skip: !isLinux && 'there is no PSS'
   assert.equal(after.get(process.pid)?.pssBytes, before.get(process.pid)?.pssBytes);
   assert.ok((after.get(process.pid)?.rssBytes ?? 0) > (before.get(process.pid)?.rssBytes ?? 0) + 20e6);
 });
+
+test('reads PSS each time above a limit, and only there', {
+  skip: !isLinux && 'there is no PSS',
+}, async (context) => {
+  const sampler = new Sampler({ pssIntervalMs: 60_000 });
+  context.after(() => sampler.close());
+  const pssWith = async (limitBytes: number): Promise<number> => {
+    const samples = await sampler.sample([process.pid], new Map([[process.pid, limitBytes]]));
+    return samples.get(process.pid)?.pssBytes ?? 0;
+  };
+  const before = await pssWith(1);
+  // more than what other tests left behind and a collection may free meanwhile
+  const ballast = Buffer.alloc(120e6, 1);
+  assert.equal(await pssWith(1e12), before, 'below the limit, nothing could come of it');
+  assert.ok((await pssWith(1)) > before + 20e6, 'above it, every reading counts');
+  assert.equal(ballast.length, 120e6);
+});

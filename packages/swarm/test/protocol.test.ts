@@ -3,6 +3,8 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import {
   type ChildMessage,
+  MAX_GROWTH_VALUES,
+  MAX_JOB_KINDS,
   MAX_LISTED_JOBS,
   type MasterMessage,
   parseChildMessage,
@@ -28,6 +30,13 @@ const worker = fc.record({
   tokenPrefix: fc.string(),
   redisId: fc.string(),
 });
+const growth = fc.record({
+  queue: fc.string(),
+  name: fc.string(),
+  approximate: fc.boolean(),
+  runs: fc.nat(),
+  values: fc.array(fc.integer(), { maxLength: 5 }),
+});
 const childMessage: fc.Arbitrary<ChildMessage> = fc.oneof(
   fc.record({ type: fc.constant('workerStarted' as const), worker }),
   fc.record({ type: fc.constant('beat' as const), beat }),
@@ -37,6 +46,7 @@ const childMessage: fc.Arbitrary<ChildMessage> = fc.oneof(
     concurrency: fc.nat(),
     canRelease: fc.boolean(),
   }),
+  fc.record({ type: fc.constant('jobMemory' as const), kinds: fc.array(growth, { maxLength: 3 }) }),
   fc.record({
     type: fc.constant('drained' as const),
     handedBack: fc.array(job, { maxLength: 3 }),
@@ -50,6 +60,15 @@ const holding = fc.record({
   tokenPrefixes: fc.array(fc.string(), { maxLength: 3 }),
   jobIds: fc.array(fc.string(), { maxLength: 3 }),
 });
+const jobRef = fc.record({ queue: fc.string(), id: fc.string() });
+const death = fc.record({
+  id: fc.string(),
+  cause: fc.string(),
+  detail: fc.string(),
+  atMs: fc.nat(),
+  waiting: fc.array(jobRef, { maxLength: 3 }),
+  pinned: fc.option(jobRef),
+});
 const masterMessage: fc.Arbitrary<MasterMessage> = fc.oneof(
   fc.constant({ type: 'quiet' as const }),
   fc.record({ type: fc.constant('stop' as const), drainTimeoutMs: fc.nat() }),
@@ -57,6 +76,8 @@ const masterMessage: fc.Arbitrary<MasterMessage> = fc.oneof(
     type: fc.constant('release' as const),
     releaseId: fc.string(),
     holdings: fc.array(holding, { maxLength: 3 }),
+    death: fc.option(death),
+    quarantineAfter: fc.option(fc.nat()),
   }),
 );
 
@@ -113,6 +134,15 @@ describe('protocol', () => {
     for (const type of ['constructor', '__proto__', 'toString', '']) {
       assert.equal(parseChildMessage({ swarm: { type } }).kind, 'malformed');
     }
+  });
+
+  it('refuses a report of more kinds of jobs, or of more values, than agreed', () => {
+    const kind = { queue: 'q', name: 'n', approximate: false, runs: 1, values: [1] };
+    const kindOf = (kinds: unknown[]) => parseChildMessage({ swarm: { type: 'jobMemory', kinds } }).kind;
+    assert.equal(kindOf(new Array(MAX_JOB_KINDS).fill(kind)), 'message');
+    assert.equal(kindOf(new Array(MAX_JOB_KINDS + 1).fill(kind)), 'malformed');
+    assert.equal(kindOf([{ ...kind, values: new Array(MAX_GROWTH_VALUES + 1).fill(1) }]), 'malformed');
+    assert.equal(kindOf([{ ...kind, values: [null] }]), 'malformed');
   });
 
   it('refuses a beat that lists more jobs than agreed', () => {

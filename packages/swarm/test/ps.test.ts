@@ -73,6 +73,7 @@ function master(children: ChildRecord[], more: Partial<MasterRecord> = {}): Mast
       ...{ version: '0.1.0', node: 'v20', tag: 'mail', labels: [], app: './worker.js', config: {} },
     },
     owed: [],
+    jobMemory: [],
     rttUs: 200,
     ...more,
   };
@@ -250,7 +251,7 @@ describe('the commands', () => {
     const evil = [{ queue: 'mail', id: '\u001b[2J', name: '\u009b\u202e', startedAtMs: Date.now() }];
     const { info, state, generation, count, children } = master([child(0, { jobs: evil }), child(1)]);
     await new RegistryWriter(client, 'default').beat(
-      { info, state, generation, count, children, owed: [] },
+      { info, state, generation, count, children, owed: [], jobMemory: [] },
       null,
     );
 

@@ -80,7 +80,7 @@ function child(slot: number, more: Partial<ChildRecord> = {}): ChildRecord {
     processed: 7,
     failed: 1,
     restarts: 0,
-    lastDeath: { atMs: 5, identity: 'web-1:1:x', pid: 1, code: null, signal: 'SIGKILL' },
+    lastDeath: { atMs: 5, identity: 'web-1:1:x', pid: 1, code: null, signal: 'SIGKILL', cause: 'signal' },
     stuckSinceMs: null,
     workers: [{ queue: 'mail', prefix: 'bull', tokenPrefix: 'tok:', redisId: 'r' }],
     ...more,
@@ -96,6 +96,7 @@ function report(more: Partial<MasterReport> = {}, info: Partial<MasterInfo> = {}
     count: 2,
     children: [child(0), child(1)],
     owed: [{ owner: 'web-1:9:z', holdings }],
+    jobMemory: [],
     ...more,
   };
 }
@@ -487,7 +488,8 @@ describe('Registry', () => {
   it('takes a client of yours, of ioredis 5 too, and leaves it open', async () => {
     const namespace = newNamespace();
     await new RegistryWriter(client, namespace).beat(report(), null);
-    const require = createRequire(new URL('../../../package.json', import.meta.url));
+    // the ioredis that bullmq 5 brings
+    const require = createRequire(createRequire(import.meta.url).resolve('bullmq5/package.json'));
     const { Redis, version } = {
       ...(require('ioredis') as {
         Redis: new (url: string) => RegistryClient & { ping(): Promise<string>; disconnect(): void };

@@ -38,6 +38,7 @@ async function beat(namespace: string, identity: string): Promise<string[]> {
     count: 0,
     children: [],
     owed: [],
+    jobMemory: [],
   } as const;
   return (await new RegistryWriter(client, namespace).beat(report, null)).stale;
 }

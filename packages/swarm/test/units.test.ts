@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { exactDuration, formatBytes, formatDuration, parseDuration, parseSize } from '../dist/units.js';
+import {
+  exactDuration,
+  exactSize,
+  formatBytes,
+  formatDuration,
+  parseDuration,
+  parseSize,
+} from '../dist/units.js';
 
 describe('durations', () => {
   it('reads the documented forms', () => {
@@ -70,6 +77,21 @@ describe('sizes', () => {
     assert.equal(parseSize('1.5GB'), 1_500_000_000);
     for (const text of ['512', '512mb', '512M', '1 GiB', '-1MB', ''])
       assert.equal(parseSize(text), undefined, text);
+  });
+
+  it('are written so that they read back to the same', () => {
+    assert.deepEqual([512e6, 2 ** 29, 1.5e9, 1e12, 1_500].map(exactSize), [
+      '512MB',
+      '512MiB',
+      '1500MB',
+      '1000GB',
+      '1.5KB',
+    ]);
+    fc.assert(
+      fc.property(fc.nat({ max: 2 ** 45 }), (bytes) => {
+        assert.equal(parseSize(exactSize(bytes)), bytes);
+      }),
+    );
   });
 
   it('are shown in MB, to within half of the last digit', () => {

@@ -7,23 +7,30 @@
  */
 import { type ActiveJob, MAX_LISTED_JOBS, type WorkerInfo } from '../protocol.js';
 import { type BullJob, type BullModule, type BullWorker, lockTimesOf, redisIdOfWorker } from './bullmq.js';
+import { JobMemory } from './job-memory.js';
 
 export interface HeldJob extends ActiveJob {
   job: BullJob;
   token: string;
   worker: BullWorker;
   abort: AbortController | null;
+  /** No longer ours, although its run here has not come to its end. */
+  stale: boolean;
 }
 
 export interface WorkersListener {
   onStarted(worker: BullWorker, info: WorkerInfo): void;
+  /** A run came to its end after its job was no longer ours: what it returned counts for nothing. */
+  onStaleEnd(job: ActiveJob): void;
 }
 
 export class Workers {
   processed = 0;
   failed = 0;
+  readonly memory = new JobMemory();
   readonly #workers = new Map<BullWorker, WorkerInfo>();
   readonly #held = new Set<HeldJob>();
+  readonly #disowned = new Set<string>();
   readonly #listener: WorkersListener;
   /** null: each Worker's own. */
   readonly #concurrency: number | null;
@@ -83,6 +90,9 @@ export class Workers {
       this.processed++;
       this.failed++;
     });
+    worker.on('lockRenewalFailed', (ids: readonly string[]) => {
+      for (const job of this.#held) if (job.worker === worker && ids.includes(job.id)) job.stale = true;
+    });
     worker.on('closed', () => this.#workers.delete(worker));
     if (this.#quiet) void worker.pause(true);
     this.#listener.onStarted(worker, info);
@@ -102,6 +112,15 @@ export class Workers {
 
   get held(): readonly HeldJob[] {
     return [...this.#held];
+  }
+
+  isHeld(worker: BullWorker, jobId: string): boolean {
+    return this.held.some((job) => job.worker === worker && job.id === jobId);
+  }
+
+  /** A job that somebody else may run from now on: if it still comes, it is not begun. */
+  disown(worker: BullWorker, jobId: string, token: string): void {
+    this.#disowned.add(ownership(worker, jobId, token));
   }
 
   get busy(): number {
@@ -164,6 +183,7 @@ export class Workers {
   #follow(worker: BullWorker, job: BullJob, token: string, run: () => Promise<unknown>): Promise<unknown> {
     // fetched by a wait that was under way when this child went quiet
     if (this.#quiet) return job.moveToWait(token).then(ignore, ignore);
+    if (this.#disowned.delete(ownership(worker, job.id ?? '', token))) return Promise.resolve();
     const held: HeldJob = {
       queue: worker.name,
       id: job.id ?? '',
@@ -173,10 +193,14 @@ export class Workers {
       token,
       worker,
       abort: null,
+      stale: false,
     };
     this.#held.add(held);
+    const memoryRun = this.memory.begin(held.queue, held.name);
     const done = (): void => {
       this.#held.delete(held);
+      if (held.stale) this.#listener.onStaleEnd(held);
+      this.memory.end(memoryRun);
       if (this.#held.size > 0) return;
       for (const resolve of this.#onIdle.splice(0)) resolve();
     };
@@ -184,6 +208,10 @@ export class Workers {
     running.then(done, done);
     return running;
   }
+}
+
+function ownership(worker: BullWorker, jobId: string, token: string): string {
+  return JSON.stringify([worker.toKey(jobId), token]);
 }
 
 function ignore(): void {}

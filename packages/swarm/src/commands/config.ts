@@ -1,4 +1,4 @@
-import type { LoadedConfig } from '../config.js';
+import type { GroupConfig, LoadedConfig } from '../config.js';
 import { OPTION_NAMES, type OptionName, optionRow } from '../options.js';
 import { redactUrl } from '../redis/url.js';
 
@@ -32,12 +32,33 @@ export function describeConfig({ config, origins, values }: LoadedConfig): Recor
 }
 
 function showGroups(groups: LoadedConfig['config']['groups']): Record<string, unknown> {
-  const entries = groups.map(({ name, count, concurrency, queues, env }) => {
+  const entries = groups.map(({ name, count, concurrency, queues, env, ...limits }) => {
     // A group's variables are the likeliest place of a password: names only.
     const envNames = Object.fromEntries(Object.keys(env).map((variable) => [variable, '***']));
-    return [name, { count, concurrency, queues: showValue('queues', queues), env: envNames }];
+    const shown = {
+      count,
+      concurrency,
+      queues: showValue('queues', queues),
+      ...showLimits(limits),
+      env: envNames,
+    };
+    return [name, shown];
   });
   return Object.fromEntries(entries);
+}
+
+/** Those that are set. */
+function showLimits(
+  limits: Pick<GroupConfig, 'maxMemoryBytes' | 'maxMemoryHardBytes' | 'maxJobs' | 'maxAgeMs'>,
+): Record<string, unknown> {
+  const values = [
+    ['maxMemory', limits.maxMemoryBytes],
+    ['maxMemoryHard', limits.maxMemoryHardBytes],
+    ['maxJobs', limits.maxJobs],
+    ['maxAge', limits.maxAgeMs],
+  ] as const;
+  const set = values.filter(([, value]) => value !== null);
+  return Object.fromEntries(set.map(([name, value]) => [name, showValue(name, value)]));
 }
 
 function showValue(name: OptionName, value: unknown): unknown {

@@ -26,12 +26,21 @@ export interface RegistryReading {
 
 /** Reads once and closes. */
 export async function readRegistry(options: RegistryCommandOptions): Promise<RegistryReading> {
+  const { value: snapshot, url } = await withRegistry(options, (registry) => registry.snapshot());
+  return { snapshot, url };
+}
+
+/** `url` is redacted. */
+export async function withRegistry<T>(
+  options: RegistryCommandOptions,
+  read: (registry: Registry) => Promise<T>,
+): Promise<{ value: T; url: string }> {
   const url = await redisUrlOf(options);
   parseRedisUrl(url, '--redis');
   const { namespace, redisTlsNoVerify: tlsNoVerify } = options;
   const registry = new Registry({ redis: url, namespace, tlsNoVerify });
   try {
-    return { snapshot: await registry.snapshot(), url: redactUrl(url) };
+    return { value: await read(registry), url: redactUrl(url) };
   } finally {
     await registry.close();
   }

@@ -2,36 +2,48 @@
 import type { Config } from '../config.js';
 import type { ChildHandle } from '../process/child-handle.js';
 import type { KillReason } from '../supervisor/state.js';
+import { formatBytes } from '../units.js';
 
 const MAX_LINE_LENGTH = 400;
 
-type Evidence = Pick<ChildHandle, 'uncaught' | 'workers' | 'exit'>;
+type Evidence = Pick<ChildHandle, 'uncaught' | 'workers' | 'exit' | 'group'>;
 
 /** The app's own words, where there are any. */
 export function bootError(
-  { uncaught, workers, exit }: Evidence,
+  { uncaught, workers, exit, group }: Evidence,
   killedFor: KillReason | null,
-  { app, bootTimeoutMs }: Pick<Config, 'app' | 'bootTimeoutMs'>,
+  { app, bootTimeoutMs, groups }: Pick<Config, 'app' | 'bootTimeoutMs' | 'groups'>,
 ): string {
   if (uncaught) return uncaught.stack || uncaught.message;
   if (killedFor === 'boot-timeout') {
-    const why = workers.length > 0 ? 'its Workers have no connection' : 'it has started no BullMQ Worker';
+    const seen = workers.length > 0;
+    const why = seen ? 'its Workers have no connection' : 'it has started no BullMQ Worker';
+    const cure = seen
+      ? ''
+      : " A bundled program hides its own: import { track } from 'bullmq-swarm', call track(worker).";
     return (
       `${app} was not ready within ${bootTimeoutMs} ms (--boot-timeout): ${why}. A program is ready when its first ` +
-      'BullMQ Worker runs on a live connection, an app of defineApp() when its boot() is done.'
+      `BullMQ Worker runs on a live connection, an app of defineApp() when its boot() is done.${cure}`
     );
+  }
+  const { maxMemoryBytes = null, maxMemoryHardBytes = null } =
+    groups.find(({ name }) => name === group) ?? {};
+  if (killedFor === 'max-memory-hard') {
+    return `${app} took more memory than --max-memory-hard, ${formatBytes(maxMemoryHardBytes ?? 0)}, before it was ready: raise it`;
   }
   const how = exit?.signal
     ? `was ended by ${exit.signal}`
     : `ended itself with exit code ${exit?.code ?? 'unknown'}`;
-  return `its process ${how} before it was ready, without an error; its output above may say more`;
+  const isAbort = exit?.signal === 'SIGABRT' && maxMemoryBytes !== null;
+  const hint = isAbort ? '. If V8 had no memory left: its heap is limited because of --max-memory' : '';
+  return `its process ${how} before it was ready, without an error; its output above may say more${hint}`;
 }
 
 /** The same in one line; also of a child that was ready, but did not live for long. */
 export function whyEnded(
   child: Evidence & Pick<ChildHandle, 'readyAtMs'>,
   killedFor: KillReason | null,
-  config: Pick<Config, 'app' | 'bootTimeoutMs'>,
+  config: Pick<Config, 'app' | 'bootTimeoutMs' | 'groups'>,
 ): string {
   const { uncaught, exit, readyAtMs } = child;
   if (readyAtMs === null || uncaught) return firstLine(bootError(child, killedFor, config));

@@ -1,10 +1,12 @@
 /** What a master says about its children: one line an event, one shape for all of them. */
+
+import { isPlanned } from '../death.js';
 import type { Logger } from '../log.js';
 import type { ChildHandle } from '../process/child-handle.js';
-import { exitCause } from '../process/exit-cause.js';
 import type { ActiveJob, ChildMessage } from '../protocol.js';
 import type { Effect } from '../supervisor/events.js';
-import type { KillReason, LeaveReason } from '../supervisor/state.js';
+import type { KillReason } from '../supervisor/state.js';
+import type { Death } from './deaths.js';
 
 type Message<T extends ChildMessage['type']> = Extract<ChildMessage, { type: T }>;
 
@@ -12,8 +14,6 @@ type Message<T extends ChildMessage['type']> = Extract<ChildMessage, { type: T }
 const MAX_NAMED_CHARACTERS = 400;
 /** So many different things no app has to say; a child gone mad does not fill the master's memory. */
 const MAX_RELAYED = 100;
-
-const PLANNED: ReadonlySet<string> = new Set(['stopped', 'rolled', 'recycled']);
 
 export class Narrator {
   readonly #relayed = new Set<string>();
@@ -30,7 +30,7 @@ export class Narrator {
     this.log.info('ready', { ...where(child), after, concurrency, bullmq: bullmqVersion });
     if (message.canRelease) return;
     this.log.warn(
-      'this bullmq cannot put jobs back: jobs of a dead child wait for its stalled check (5.56 or later can)',
+      'this bullmq cannot put jobs back: jobs of a dead child wait for its stalled check (5.41 or later can)',
       where(child),
     );
   }
@@ -54,17 +54,16 @@ export class Narrator {
     });
   }
 
-  released(child: ChildHandle, { releaseId: owner, jobs, unserved, error }: Message<'released'>): void {
+  released(child: ChildHandle, { releaseId: owner, jobs, error }: Message<'released'>): void {
     const released = jobs.filter(({ outcome }) => outcome === 'released');
+    const quarantined = jobs.filter(({ outcome }) => outcome === 'quarantined');
     if (error) this.log.warn('release failed, another try follows', { ...where(child), owner, error });
-    if (unserved.length > 0) {
-      const queues = unserved.join(' ');
-      const message =
-        'cannot release: no child works for these queues; their jobs wait for the stalled check';
-      this.log.warn(message, { ...where(child), owner, queues });
-    }
     if (released.length > 0) {
       this.log.warn('released', { ...where(child), owner, released: released.length, jobs: names(released) });
+    }
+    if (quarantined.length > 0) {
+      const count = quarantined.length;
+      this.log.error('quarantined', { ...where(child), owner, quarantined: count, jobs: names(quarantined) });
     }
   }
 
@@ -72,32 +71,19 @@ export class Narrator {
     this.log.warn('kill', { ...where(child), reason });
   }
 
-  exited(
-    child: ChildHandle,
-    end: {
-      killedFor: KillReason | null;
-      leavesFor: LeaveReason | null;
-      restartInMs: number | null;
-      rssBytes: number | null;
-    },
-  ): void {
-    if (!child.exit) return;
-    const { code, signal } = child.exit;
-    const cause = exitCause({
-      exit: child.exit,
-      killedFor: end.killedFor,
-      leavesFor: end.leavesFor,
-      uncaught: child.uncaught !== null,
-      drained: child.drained !== null,
-    });
-    this.log[PLANNED.has(cause) ? 'info' : 'warn']('exited', {
+  exited(child: ChildHandle, death: Death, restartInMs: number | null): void {
+    const { cause, evidence, rssBytes } = death;
+    const { code, signal } = child.exit ?? { code: null, signal: null };
+    const planned = isPlanned(death);
+    this.log[planned ? 'info' : 'warn']('exited', {
       ...where(child),
       cause,
       code: code ?? undefined,
       signal: signal ?? undefined,
-      rss: end.rssBytes === null ? undefined : `${Math.round(end.rssBytes / 1e6)}MB`,
+      rss: rssBytes === null ? undefined : `${Math.round(rssBytes / 1e6)}MB`,
       jobs: child.drained ? 0 : (child.beat?.busy ?? 0),
-      restart_in: end.restartInMs === null ? undefined : `${end.restartInMs}ms`,
+      restart_in: restartInMs === null ? undefined : `${restartInMs}ms`,
+      evidence: planned ? undefined : evidence.summary.slice(0, MAX_NAMED_CHARACTERS),
     });
   }
 

@@ -15,6 +15,7 @@ import type { Helper } from '../recovery/lost-hosts.js';
 import type { Orphan } from '../recovery/predecessors.js';
 import type { Reply } from '../registry/command-listener.js';
 import type { Command } from '../registry/commands.js';
+import type { DeathStream } from '../registry/death-stream.js';
 import { Reporter } from '../registry/reporter.js';
 import type { Rescue } from '../registry/rescue.js';
 import type { ChildRecord, LastDeath, MasterInfo } from '../registry/schema.js';
@@ -26,6 +27,7 @@ import {
   childrenOf,
   DEFAULT_POLICY,
   initialState,
+  isSeated,
   type KillReason,
   nextDueAtMs,
   type Slot,
@@ -33,7 +35,11 @@ import {
 } from '../supervisor/state.js';
 import { bootError, whyEnded } from './boot-error.js';
 import { CommandCenter } from './command-center.js';
+import { noticeOf } from './death-notice.js';
+import { type Death, Deaths } from './deaths.js';
 import { Debts } from './debts.js';
+import { JobLedger } from './job-ledger.js';
+import { LimitWatch } from './limit-watch.js';
 import { LostHosts } from './lost-hosts.js';
 import { Narrator, where } from './narrator.js';
 import { childRecord, emptySeatRecord, masterState, onRedisClock } from './records.js';
@@ -54,6 +60,7 @@ export interface MasterParts {
   info: MasterInfo;
   log: Logger;
   writer: RegistryWriter;
+  deathStream: DeathStream;
   redisUrl: string;
   redisIsEmbedded: boolean;
   /** What predecessors' children left behind. */
@@ -68,13 +75,18 @@ export class MasterShell {
   readonly #reporter: Reporter;
   readonly #debts: Debts;
   readonly #lostHosts: LostHosts;
+  readonly #deaths: Deaths;
   readonly #center = new CommandCenter((identity, killedFor) => this.#whyEnded(identity, killedFor));
   readonly #sampler = new Sampler();
+  readonly #limits: LimitWatch;
+  readonly #jobLedger = new JobLedger();
   /** By identity. */
   readonly #children = new Map<string, ChildHandle>();
   readonly #samples = new Map<number, Sample>();
   /** By slot: who sat there before, and how it ended. */
   readonly #last = new Map<number, { record: ChildRecord; death: LastDeath }>();
+  /** By identity: those whose end is to be announced. */
+  readonly #judged = new Map<string, Death>();
   #state: SupervisorState;
   readonly #queue: SupervisorEvent[] = [];
   #deciding = false;
@@ -96,6 +108,14 @@ export class MasterShell {
       { ...DEFAULT_POLICY, drainTimeoutMs, bootTimeoutMs },
       performance.now(),
     );
+    this.#limits = new LimitWatch({
+      groups: config.groups,
+      log,
+      children: () => this.#children.values(),
+      isSeated: (identity) => isSeated(this.#state, identity),
+      samples: this.#samples,
+      ask: (event) => this.#enqueue(event),
+    });
     this.#reporter = new Reporter({
       writer,
       log,
@@ -111,6 +131,12 @@ export class MasterShell {
       helpers: () => this.#helpers(),
       send: (identity, message) => this.#children.get(identity)?.send(message),
       isKnown: (master) => this.#debts.concerns(master),
+    });
+    this.#deaths = new Deaths({
+      info: parts.info,
+      log,
+      stream: parts.deathStream,
+      clockOffsetMs: () => this.#reporter.clockOffsetMs,
     });
   }
 
@@ -133,9 +159,11 @@ export class MasterShell {
     const code = await finished;
     clearInterval(ticker);
     clearTimeout(this.#dueTimer);
+    this.#limits.close();
     this.#sampler.close();
     this.#lostHosts.close();
-    await this.#reporter.close(this.#debts.list.length > 0 ? 'write' : 'remove', LAST_WRITE_MS);
+    const lastReport = this.#debts.list.length > 0 ? 'write' : 'remove';
+    await Promise.all([this.#deaths.close(LAST_WRITE_MS), this.#reporter.close(lastReport, LAST_WRITE_MS)]);
     stopListening();
     return code;
   }
@@ -190,6 +218,8 @@ export class MasterShell {
           type: 'release',
           releaseId: effect.releaseId,
           holdings: this.#debts.holdingsOf(effect.owner),
+          death: this.#debts.deathOf(effect.owner),
+          quarantineAfter: this.#parts.config.quarantineAfter,
         });
         return;
       case 'settle':
@@ -227,6 +257,7 @@ export class MasterShell {
       });
       const { identity, pid } = child;
       this.#children.set(identity, child);
+      this.#deaths.born(child);
       this.#narrator.spawned(child);
       this.#enqueue({ type: 'childSpawned', slot: index, seat, identity, pid, generation });
     } catch (error) {
@@ -240,11 +271,14 @@ export class MasterShell {
       case 'ready':
         this.#narrator.ready(child, message);
         this.#enqueue({ type: 'childReady', slot, identity, canRelease: message.canRelease });
+        void this.#limits.ready(child);
         return;
       case 'released': {
-        const { releaseId, error } = message;
+        const { releaseId, error, unserved } = message;
         this.#narrator.released(child, message);
-        this.#enqueue({ type: 'releaseAnswered', releaseId, by: identity, error });
+        if (error === null) this.#debts.swept(releaseId);
+        this.#deaths.released(message);
+        this.#enqueue({ type: 'releaseAnswered', releaseId, by: identity, error, unserved });
         return;
       }
       case 'swept':
@@ -259,6 +293,10 @@ export class MasterShell {
         return this.#narrator.relayed(child, message);
       case 'workerStarted':
         return this.#reporter.changed();
+      case 'jobMemory':
+        return this.#jobLedger.add(message.kinds);
+      case 'waiting':
+      case 'addonLoaded':
       case 'beat':
         return;
     }
@@ -271,21 +309,28 @@ export class MasterShell {
     const held = holdings.length > 0;
     if (held && !drained) this.#debts.add(identity, holdings);
     const slot = this.#slot(index);
-    const death: LastDeath = { atMs: Date.now(), identity, pid, code, signal };
-    if (slot)
-      this.#last.set(index, { record: childRecord(slot, child, this.#samples.get(pid), death), death });
+    const sample = this.#samples.get(pid);
+    const told = slot && childrenOf(slot).find((other) => other.identity === identity);
+    const { killedFor = null, leavesFor = null } = told ?? {};
+    const judged = this.#deaths.died(child, { killedFor, leavesFor }, { sample, owes: held && !drained });
+    this.#judged.set(identity, judged);
+    this.#debts.explain(noticeOf(child, judged.cause, Date.now()));
+    const death: LastDeath = { atMs: Date.now(), identity, pid, code, signal, cause: judged.cause };
+    if (slot) this.#last.set(index, { record: childRecord(slot, child, sample, death), death });
     this.#enqueue({ type: 'childExited', slot: index, identity, drained, held });
+    this.#judged.delete(identity);
     this.#children.delete(identity);
     this.#samples.delete(pid);
     this.#lostHosts.onChildGone(identity);
+    this.#limits.forget(child);
   }
 
   #announceExit(effect: Extract<Effect, { type: 'announceExit' }>): void {
-    const { identity, killedFor, leavesFor, restartInMs } = effect;
+    const { identity, killedFor, restartInMs } = effect;
     const child = this.#children.get(identity);
-    if (!child) return;
-    const rssBytes = this.#samples.get(child.pid)?.rssBytes ?? null;
-    this.#narrator.exited(child, { killedFor, leavesFor, restartInMs, rssBytes });
+    const death = this.#judged.get(identity);
+    if (!child || !death) return;
+    this.#narrator.exited(child, death, restartInMs);
     if (child.readyAtMs === null) this.#appError = bootError(child, killedFor, this.#parts.config);
   }
 
@@ -323,10 +368,13 @@ export class MasterShell {
     this.#sampling = true;
     try {
       const pids = [...this.#children.values()].map(({ pid }) => pid);
-      for (const [pid, sample] of await this.#sampler.sample(pids)) {
+      const samples = await this.#sampler.sample(pids, this.#limits.softBounds);
+      for (const [pid, sample] of samples) {
         // a zombie has none; its last living sample says more
         if (sample.rssBytes !== 0) this.#samples.set(pid, sample);
       }
+      this.#deaths.look(this.#children.values(), this.#samples);
+      this.#limits.sampled();
     } finally {
       this.#sampling = false;
     }
@@ -343,6 +391,7 @@ export class MasterShell {
       count: this.#count(),
       children: records.map((record) => onRedisClock(record, clockOffsetMs)),
       owed: this.#debts.list,
+      jobMemory: this.#jobLedger.records,
     };
   }
 

@@ -5,14 +5,18 @@
  * a child said with its last breath (which jobs it took, what killed it) counts.
  */
 import type { ChildProcess } from 'node:child_process';
-import type { ActiveJob, Beat, ChildMessage, MasterMessage, WorkerInfo } from '../protocol.js';
+import type { ActiveJob, Beat, ChildMessage, JobRef, MasterMessage, WorkerInfo } from '../protocol.js';
 import { parseChildMessage, wrap } from '../protocol.js';
+import { heapOomLine, isAbort } from './exit-cause.js';
 import type { Forked } from './fork.js';
-import { forwardOutput } from './output.js';
+import { forwardOutput, LastLines } from './output.js';
 import { readStartTicks } from './proc.js';
 
 /** A pipe that the kernel has closed is read to its end well within this. */
 const LAST_WORDS_MS = 100;
+/** What V8 says before it aborts is said last. */
+const FATAL_LINE_MS = 10_000;
+const MAX_ADDONS = 100;
 /** Beyond this many unsent bytes the child does not read its messages: more would only pile up. */
 const MAX_QUEUED_BYTES = 1 << 20;
 
@@ -40,10 +44,17 @@ export class ChildHandle {
   concurrency = 0;
   canRelease = false;
   readonly workers: WorkerInfo[] = [];
+  /** Jobs in its hands that wait for their turn to run alone. */
+  waiting: JobRef[] = [];
   uncaught: Extract<ChildMessage, { type: 'uncaught' }> | null = null;
   drained: Extract<ChildMessage, { type: 'drained' }> | null = null;
   exit: Exit | null = null;
+  /** Its last lines. */
+  readonly stderr = new LastLines();
+  /** Native addons that it has loaded: files. */
+  readonly addons: string[] = [];
 
+  #heapOom: { line: string; atMs: number } | null = null;
   readonly #process: ChildProcess;
   readonly #listener: ChildListener;
 
@@ -67,6 +78,12 @@ export class ChildHandle {
   /** Jobs it was last known to run. */
   get jobs(): readonly ActiveJob[] {
     return this.beat?.jobs ?? [];
+  }
+
+  /** V8's last words, if they are about a full heap; a sandboxed processor may have said them long before. */
+  get heapOom(): string | null {
+    const said = this.#heapOom;
+    return said && performance.now() - said.atMs < FATAL_LINE_MS ? said.line : null;
   }
 
   /** A child that is gone, or does not read, takes no message; its end is announced in its own way. */
@@ -103,20 +120,38 @@ export class ChildHandle {
       if (parsed.kind === 'malformed') this.#listener.onMalformed(this, parsed.why);
     });
     if (child.stdout) forwardOutput(child.stdout, (text) => this.#listener.onLine(this, 'stdout', text));
-    if (child.stderr) forwardOutput(child.stderr, (text) => this.#listener.onLine(this, 'stderr', text));
+    if (child.stderr) forwardOutput(child.stderr, (text) => this.#onStderr(text));
     child.once('exit', (code, signal) => {
       this.exit = { code, signal };
       // what the child started must not outlive it, however it ended
       this.#killRemains();
-      if (!child.connected) return this.#end();
-      const end = (): void => {
-        clearTimeout(timer);
-        child.off('disconnect', end);
-        this.#end();
-      };
-      const timer = setTimeout(end, LAST_WORDS_MS);
-      child.once('disconnect', end);
+      void this.#lastWords(signal).then(() => this.#end());
     });
+  }
+
+  #onStderr(text: string): void {
+    this.stderr.push(text);
+    const line = heapOomLine(text);
+    if (line !== null) this.#heapOom = { line, atMs: performance.now() };
+    this.#listener.onLine(this, 'stderr', text);
+  }
+
+  /** Resolves when all that the child said has been read; of an abort, V8's message is a part. */
+  async #lastWords(signal: NodeJS.Signals | null): Promise<void> {
+    const { connected, stderr } = this.#process;
+    const awaited: Promise<unknown>[] = [];
+    if (connected) awaited.push(new Promise((resolve) => this.#process.once('disconnect', resolve)));
+    if (isAbort(signal) && stderr && !stderr.closed) {
+      awaited.push(new Promise((resolve) => stderr.once('close', resolve)));
+    }
+    if (awaited.length === 0) return;
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      // a loop that was late itself reads what has come meanwhile before it gives up
+      timer = setTimeout(() => setImmediate(resolve), LAST_WORDS_MS);
+    });
+    await Promise.race([Promise.all(awaited), late]);
+    clearTimeout(timer);
   }
 
   #killRemains(): void {
@@ -146,14 +181,22 @@ export class ChildHandle {
         this.beat = message.beat;
         this.concurrency = message.beat.concurrency;
         break;
+      case 'waiting':
+        this.waiting = message.jobs;
+        break;
       case 'uncaught':
         this.uncaught ??= message;
         break;
       case 'drained':
         this.drained = message;
         break;
+      case 'addonLoaded':
+        if (this.addons.length < MAX_ADDONS && !this.addons.includes(message.file))
+          this.addons.push(message.file);
+        break;
       case 'released':
       case 'swept':
+      case 'jobMemory':
       case 'draining':
       case 'log':
         break;

@@ -23,8 +23,11 @@ function cpusOf(quotaUs: number, periodUs: number): number | null {
   return quotaUs > 0 && periodUs > 0 && Number.isFinite(quotaUs / periodUs) ? quotaUs / periodUs : null;
 }
 
-/** Directories that may hold our quota, by `/proc/self/cgroup`: own cgroup first, the mount's root last. */
-export function cgroupDirectories(procSelfCgroup: string): { v1: string[]; v2: string[] } {
+/** Directories that may hold our limits, by `/proc/self/cgroup`: own cgroup first, the mount's root last. */
+export function cgroupDirectories(
+  procSelfCgroup: string,
+  controller = 'cpu',
+): { v1: string[]; v2: string[] } {
   const directories: { v1: string[]; v2: string[] } = { v1: [], v2: [] };
   for (const line of procSelfCgroup.split('\n')) {
     const match = /^(\d+):([^:]*):(\/.*)$/.exec(line);
@@ -32,8 +35,8 @@ export function cgroupDirectories(procSelfCgroup: string): { v1: string[]; v2: s
     const [, id, controllers = '', path = '/'] = match;
     if (id === '0' && controllers === '') {
       directories.v2.push(...withParents(CGROUP_ROOT, path));
-    } else if (controllers.split(',').includes('cpu')) {
-      for (const mount of new Set([controllers, 'cpu'])) {
+    } else if (controllers.split(',').includes(controller)) {
+      for (const mount of new Set([controllers, controller])) {
         directories.v1.push(...withParents(`${CGROUP_ROOT}/${mount}`, path));
       }
     }

@@ -17,6 +17,9 @@ import type { Config, GroupConfig } from '../config.js';
 import { usageError } from '../errors.js';
 import { identityOf } from '../identity.js';
 import { ChannelGuard } from './channel-guard.js';
+import { heapFlags } from './heap-flags.js';
+import { findJemalloc, preloadWith } from './jemalloc.js';
+import { raiseOomScore } from './oom-score.js';
 
 const PRELOAD = new URL('../child/preload.js', import.meta.url).href;
 
@@ -41,13 +44,15 @@ export interface Forked {
 
 /** Forks; rejects with the system's error (EAGAIN, ENOMEM, EMFILE …) where it cannot. */
 export async function forkChild(order: ForkOrder): Promise<Forked> {
-  const { config, host } = order;
+  const { config, group, host } = order;
   const nonce = randomBytes(4).toString('hex');
+  const env = childEnvironment(order, nonce);
+  const limits = heapFlags(group, config.nodeArguments, env['NODE_OPTIONS']);
   const options: ForkOptions = {
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-    execArgv: [...config.nodeArguments, ...loaderArguments(config.app), '--import', PRELOAD],
-    env: childEnvironment(order, nonce),
+    execArgv: [...limits, ...config.nodeArguments, ...loaderArguments(config.app), '--import', PRELOAD],
+    env,
   };
   const guard = new ChannelGuard();
   const child = guard.run(() => fork(config.app, config.appArguments, options));
@@ -57,6 +62,7 @@ export async function forkChild(order: ForkOrder): Promise<Forked> {
       child.once('error', resolve);
     });
   }
+  raiseOomScore(pid);
   return { process: child, guard, pid, identity: identityOf(host, pid, nonce) };
 }
 
@@ -94,12 +100,14 @@ function childEnvironment(order: ForkOrder, nonce: string): NodeJS.ProcessEnv {
     drainTimeoutMs: config.drainTimeoutMs,
     watchdog: config.watchdog,
   };
-  const inherited = order.redisIsEmbedded ? { REDIS_URL: redisUrl } : {};
+  const own = { ...process.env, ...group.env };
+  // a platform that has no URL to give may set an empty one
+  const given = order.redisIsEmbedded && !own['REDIS_URL'] ? { REDIS_URL: redisUrl } : {};
   return {
     MALLOC_ARENA_MAX: '2',
-    ...inherited,
-    ...process.env,
-    ...group.env,
+    ...own,
+    ...given,
+    ...(config.jemalloc ? { LD_PRELOAD: preloadWith(findJemalloc(), own['LD_PRELOAD']) } : {}),
     SWARM_SLOT: String(slot),
     SWARM_GENERATION: String(generation),
     SWARM_COUNT: String(group.count),

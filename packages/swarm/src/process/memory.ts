@@ -1,9 +1,12 @@
 /**
  * Memory and CPU of children: RSS and CPU from pidusage, PSS from `/proc/<pid>/smaps_rollup`.
  *
- * PSS is dear: the kernel walks all pages of the process, 0.5 ms for one of 60 MB and 4 ms for one of
- * 550 MB, ten to a hundred times the cost of RSS. So it is read every `pssIntervalMs` and remembered in
- * between. Everything is read asynchronously: such a walk also waits for the process's own page faults.
+ * PSS is dear: the kernel walks all pages of the process, 0.5 ms of CPU for one of 60 MB, 4 to 10 ms for one of
+ * 500 MB, 25 ms for one of 2 GB; hundreds of times the cost of RSS. So it is read every `pssIntervalMs` and
+ * remembered in between. Where a limit makes every second count, it is read each time, but only from a process
+ * whose RSS is above that limit: PSS is never more than RSS, so below it nothing could come of it, and children
+ * that keep within their limit cost nothing more. Everything is read asynchronously: such a walk also waits for the
+ * process's own page faults.
  *
  * pidusage keeps an open file per pid, and drops it a minute after the last question about that pid.
  * `pidusage.clear()` forgets these files without closing them, so it is no way to forget one child; it is
@@ -17,7 +20,10 @@ export interface Sample {
   rssBytes: number | null;
   /** Since the sample before, 100 is one core; null in the first one. */
   cpuPercent: number | null;
-  /** Proportional set size, not older than `pssIntervalMs`; null where unreadable (macOS, another user's process). */
+  /**
+   * Proportional set size, not older than `pssIntervalMs`, nor than RSS where that is above its limit; null where
+   * unreadable (macOS, another user's process).
+   */
   pssBytes: number | null;
 }
 
@@ -31,6 +37,7 @@ interface Remembered {
   pssAtMs: number;
 }
 
+const NO_LIMITS: ReadonlyMap<number, number> = new Map();
 const NOTHING: Sample = { rssBytes: null, cpuPercent: null, pssBytes: null };
 /** Intervals and the timers that ask are not exact: what is due in less than this is read now. */
 const PSS_EARLY_MS = 100;
@@ -43,11 +50,20 @@ export class Sampler {
     this.#pssIntervalMs = options.pssIntervalMs ?? 5_000;
   }
 
-  /** One entry a pid, all null where the process is gone. Never rejects. */
-  async sample(pids: readonly number[]): Promise<Map<number, Sample>> {
+  /**
+   * One entry a pid, all null where the process is gone. Never rejects.
+   *
+   * @param limits from which RSS on PSS is read each time, by pid
+   */
+  async sample(
+    pids: readonly number[],
+    limits: ReadonlyMap<number, number> = NO_LIMITS,
+  ): Promise<Map<number, Sample>> {
     const asked = pids.filter((pid) => Number.isInteger(pid) && pid > 0);
     const usage = await readUsage(asked);
-    const samples = await Promise.all(asked.map((pid) => this.#sampleOne(pid, usage[pid] ?? null)));
+    const samples = await Promise.all(
+      asked.map((pid) => this.#sampleOne(pid, usage[pid] ?? null, limits.get(pid))),
+    );
     const result = new Map(pids.map((pid) => [pid, NOTHING]));
     for (const [index, pid] of asked.entries()) result.set(pid, samples[index] ?? NOTHING);
     for (const pid of this.#remembered.keys()) {
@@ -62,17 +78,24 @@ export class Sampler {
     this.#remembered.clear();
   }
 
-  async #sampleOne(pid: number, usage: pidusage.Status | null): Promise<Sample> {
+  async #sampleOne(
+    pid: number,
+    usage: pidusage.Status | null,
+    limitBytes = Number.POSITIVE_INFINITY,
+  ): Promise<Sample> {
     if (usage === null) return this.#sampleUnknown(pid);
     const before = this.#remembered.get(pid);
     const nowMs = performance.now();
     let current = before;
-    if (current === undefined || nowMs - current.pssAtMs >= this.#pssIntervalMs - PSS_EARLY_MS) {
+    const isOld = current === undefined || nowMs - current.pssAtMs >= this.#pssIntervalMs - PSS_EARLY_MS;
+    if (current === undefined || isOld || usage.memory > limitBytes) {
       current = { pssBytes: (await readRollup(pid))?.pssBytes ?? null, pssAtMs: nowMs };
       this.#remembered.set(pid, current);
     }
     const cpuPercent = before === undefined ? null : usage.cpu;
-    return { rssBytes: usage.memory, cpuPercent, pssBytes: current.pssBytes };
+    // what is remembered may be from before memory was given back
+    const pssBytes = current.pssBytes === null ? null : Math.min(current.pssBytes, usage.memory);
+    return { rssBytes: usage.memory, cpuPercent, pssBytes };
   }
 
   /** pidusage knows nothing of it: it is gone, or its pid belonged to another process a moment ago. */
@@ -103,7 +126,8 @@ async function readUsage(pids: readonly number[]): Promise<Record<string, pidusa
   }
 }
 
-async function readRollup(pid: number): Promise<{ rssBytes: number; pssBytes: number } | null> {
+/** Both sizes at once, as exact as the kernel has them; null: the process is gone, or another user's. */
+export async function readRollup(pid: number): Promise<{ rssBytes: number; pssBytes: number } | null> {
   try {
     return parseRollup(await readFile(`/proc/${pid}/smaps_rollup`, 'utf8'));
   } catch {

@@ -6,7 +6,7 @@ import { type BullWorker, clientOf, runScript } from '../child/bullmq.js';
 import type { Workers } from '../child/workers.js';
 import type { LostHolding, WaitingJob } from '../protocol.js';
 import { luaScript } from './lua-script.js';
-import { moveToWait, wake } from './release.js';
+import { jobOf, moveToWait, wake } from './move-job.js';
 
 const LOST_JOBS = luaScript('lost-jobs');
 /** Longer than a claim: if this child dies with it, the next sweep still finds the job by its token. */
@@ -27,9 +27,7 @@ export async function sweepHolding(workers: Workers, holding: LostHolding, sweep
   if (!worker) return { served: false, released: [], waiting: [] };
   const found = await takeLost(worker, holding, sweeper);
   const taken = found.filter(({ token }) => token !== '');
-  const moved = await Promise.all(
-    taken.map(({ id, token }) => moveToWait(new worker.Job(worker, '', {}, {}, id), token)),
-  );
+  const moved = await Promise.all(taken.map(({ id, token }) => moveToWait(jobOf(worker, id), token)));
   const released = taken.filter((_, at) => moved[at]).map(({ id }) => id);
   if (released.length > 0) await wake(worker);
   const waiting = found.filter(({ token }) => token === '').map(({ id, takeInMs }) => ({ id, takeInMs }));

@@ -3,9 +3,22 @@
  * gives null or a default and never throws. Only what a record makes no sense without is required.
  */
 import type { ActiveJob, Holding, WorkerInfo } from '../protocol.js';
+import { decodeCause } from './decode-death.js';
+import {
+  count,
+  type Fields,
+  fieldsOf,
+  list,
+  numberOf,
+  parse,
+  parseJson,
+  string,
+  stringOrNull,
+} from './fields.js';
 import type {
   ChildRecord,
   ChildState,
+  JobMemoryRecord,
   LastDeath,
   MasterInfo,
   MasterRecord,
@@ -13,8 +26,6 @@ import type {
   Owed,
 } from './schema.js';
 import { STALE_AFTER_MS } from './writer.js';
-
-type Fields = Readonly<Record<string, unknown>>;
 
 const CHILD_STATES: readonly string[] = [
   'starting',
@@ -70,6 +81,7 @@ export function decodeMaster(
     children,
     info,
     owed: list(parseJson(hash['owed']), decodeOwed),
+    jobMemory: list(parseJson(hash['jobMemory']), decodeJobMemory),
     rttUs: numberOf(hash['rttUs'] === undefined ? null : Number(hash['rttUs'])),
   };
   return { master, warnings };
@@ -168,6 +180,19 @@ function decodeOwed(value: unknown): Owed | null {
   return { owner: owed['owner'], holdings: list(owed['holdings'], decodeHolding) };
 }
 
+function decodeJobMemory(value: unknown): JobMemoryRecord | null {
+  const kind = fieldsOf(value);
+  if (!kind || typeof kind['queue'] !== 'string' || typeof kind['name'] !== 'string') return null;
+  return {
+    queue: kind['queue'],
+    name: kind['name'],
+    runs: count(kind['runs']),
+    medianBytes: numberOf(kind['medianBytes']) ?? 0,
+    p95Bytes: numberOf(kind['p95Bytes']) ?? 0,
+    approximate: kind['approximate'] === true,
+  };
+}
+
 function decodeHolding(value: unknown): Holding | null {
   const holding = fieldsOf(value);
   const queue = holding?.['queue'];
@@ -186,45 +211,8 @@ function decodeDeath(death: Fields | null): LastDeath | null {
     pid: count(death['pid']),
     code: numberOf(death['code']),
     signal: stringOrNull(death['signal']),
+    cause: decodeCause(death['cause']),
   };
-}
-
-function parse(text: string | undefined): Fields | null {
-  return fieldsOf(parseJson(text));
-}
-
-function parseJson(text: string | undefined): unknown {
-  try {
-    return text === undefined ? null : JSON.parse(text);
-  } catch {
-    return null;
-  }
-}
-
-function fieldsOf(value: unknown): Record<string, unknown> | null {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-    ? (value as Record<string, unknown>)
-    : null;
-}
-
-function list<T>(value: unknown, decode: (item: unknown) => T | null): T[] {
-  return Array.isArray(value) ? value.map(decode).filter((item) => item !== null) : [];
-}
-
-function string(value: unknown, fallback = ''): string {
-  return typeof value === 'string' ? value : fallback;
-}
-
-function stringOrNull(value: unknown): string | null {
-  return typeof value === 'string' ? value : null;
-}
-
-function numberOf(value: unknown): number | null {
-  return typeof value === 'number' && Number.isFinite(value) ? value : null;
-}
-
-function count(value: unknown): number {
-  return Math.max(0, numberOf(value) ?? 0);
 }
 
 function compare(a: string, b: string): number {

@@ -1,27 +1,44 @@
 /**
  * Public API `bullmq-swarm/registry`: what all masters of a namespace say about themselves.
  */
+import type { DeathRecord } from '../death.js';
 import type { RedisClient } from '../redis/connect.js';
+import { type DeathQuery, type DeathsReading, readDeaths } from './deaths.js';
 import { checkNamespace, DEFAULT_NAMESPACE } from './keys.js';
 import type { RegistryCommand } from './orders.js';
 import {
   type ChildOnHost,
   childrenOf,
+  jobMemoryOf,
   jobsOf,
   type RegistryClient,
   type RegistrySnapshot,
   readSnapshot,
 } from './reader.js';
-import type { MasterRecord, RunningJob } from './schema.js';
+import type { JobMemoryOnHost, MasterRecord, RunningJob } from './schema.js';
 import { type CommandOptions, type CommandResult, sendToAll } from './send.js';
 
+export type {
+  DeathCause,
+  DeathJob,
+  DeathRecord,
+  Evidence,
+  JobBlame,
+  JobOutcome,
+  MemoryPoint,
+  OomEvidence,
+  UncaughtEvidence,
+} from '../death.js';
 export type { ActiveJob, WorkerInfo } from '../protocol.js';
 export type { Answer } from './commands.js';
+export type { DeathQuery, DeathsReading } from './deaths.js';
 export type { RegistryCommand } from './orders.js';
 export type { ChildOnHost, RegistryClient, RegistrySnapshot } from './reader.js';
 export type {
   ChildRecord,
   ChildState,
+  JobMemoryOnHost,
+  JobMemoryRecord,
   LastDeath,
   MasterInfo,
   MasterRecord,
@@ -81,15 +98,27 @@ export class Registry {
     return jobsOf(await this.snapshot());
   }
 
+  /**
+   * How much memory runs of each kind of job leave behind in the children, those that leave most first; kinds
+   * of jobs of stale masters are not in it.
+   */
+  async jobMemory(): Promise<JobMemoryOnHost[]> {
+    return jobMemoryOf(await this.snapshot());
+  }
+
+  /** How processes of all masters ended, the newest first; by default without those that left as told. */
+  async deaths(query: DeathQuery = {}): Promise<DeathRecord[]> {
+    return (await this.readDeaths(query)).deaths;
+  }
+
+  /** The same, with what was skipped. */
+  readDeaths(query: DeathQuery = {}): Promise<DeathsReading> {
+    return this.#read((client) => readDeaths(client, this.namespace, query));
+  }
+
   /** Masters with Redis's time of the reading, which ages are to be counted from, and what was skipped. */
-  async snapshot(): Promise<RegistrySnapshot> {
-    const connection = await this.#connect();
-    try {
-      await connection.ready();
-      return await readSnapshot(connection.client, this.namespace);
-    } catch (error) {
-      throw await connection.explain(error);
-    }
+  snapshot(): Promise<RegistrySnapshot> {
+    return this.#read((client) => readSnapshot(client, this.namespace));
   }
 
   /**
@@ -130,6 +159,16 @@ export class Registry {
       ({ close }) => close(),
       () => undefined,
     );
+  }
+
+  async #read<T>(read: (client: RegistryClient) => Promise<T>): Promise<T> {
+    const connection = await this.#connect();
+    try {
+      await connection.ready();
+      return await read(connection.client);
+    } catch (error) {
+      throw await connection.explain(error);
+    }
   }
 
   #connect(): Promise<Connection> {

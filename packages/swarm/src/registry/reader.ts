@@ -1,7 +1,7 @@
 /** Reads a whole registry in two round trips, however many masters there are. */
 import { decodeMaster } from './decode.js';
 import { registryKeys } from './keys.js';
-import type { ChildRecord, MasterRecord, RunningJob } from './schema.js';
+import type { ChildRecord, JobMemoryOnHost, MasterRecord, RunningJob } from './schema.js';
 
 /** As much of an ioredis client (5 or 6, cluster or not) as reading needs. */
 export interface RegistryClient {
@@ -45,7 +45,11 @@ export async function readSnapshot(client: RegistryClient, namespace: string): P
 }
 
 /** What Redis refuses (a key of another type) becomes a warning and `undefined`; a lost connection throws. */
-async function run(client: RegistryClient, commands: string[][], warnings: string[]): Promise<unknown[]> {
+export async function run(
+  client: RegistryClient,
+  commands: string[][],
+  warnings: string[],
+): Promise<unknown[]> {
   const replies = (await client.pipeline(commands).exec()) ?? [];
   return replies.map(([error, reply], index) => {
     if (error === null) return reply;
@@ -88,4 +92,14 @@ export function jobsOf(snapshot: RegistrySnapshot): RunningJob[] {
       jobs.map((job) => ({ ...job, identity, slot, pid, host })),
     )
     .sort((a, b) => a.startedAtMs - b.startedAtMs);
+}
+
+/** Kinds of jobs of masters that are not stale, those that leave most memory behind first. */
+export function jobMemoryOf({ masters }: RegistrySnapshot): JobMemoryOnHost[] {
+  return masters
+    .filter((master) => !master.stale)
+    .flatMap(({ jobMemory, host, identity, tag }) => {
+      return jobMemory.map((kind) => ({ ...kind, host, master: identity, tag }));
+    })
+    .sort((a, b) => b.medianBytes - a.medianBytes || b.p95Bytes - a.p95Bytes);
 }

@@ -52,6 +52,11 @@ export class Reporter {
     this.#onBeat = parts.onBeat;
   }
 
+  /** Redis's clock minus this host's, as last measured. */
+  get clockOffsetMs(): number {
+    return this.#clockOffsetMs;
+  }
+
   /** Something that readers see has changed. */
   changed(): void {
     if (this.#writing) this.#changedMeanwhile = true;

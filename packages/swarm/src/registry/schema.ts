@@ -2,6 +2,7 @@
  * What a registry holds, as readers see it. Field names are public: scripts read them from
  * `swarm ps --json`. Times are epoch ms by the Redis server's clock, sizes are bytes.
  */
+import type { DeathCause } from '../death.js';
 import type { ActiveJob, Holding, WorkerInfo } from '../protocol.js';
 
 export type ChildState = 'starting' | 'up' | 'quiet' | 'stopping' | 'backoff' | 'failed';
@@ -50,6 +51,8 @@ export interface LastDeath {
   /** Exit code or signal name, as far as known. */
   code: number | null;
   signal: string | null;
+  /** null: written by a version that did not know it. */
+  cause: DeathCause | null;
 }
 
 /** Field `info` of a master's hash: what does not change while it runs. */
@@ -80,6 +83,27 @@ export interface Owed {
   holdings: Holding[];
 }
 
+/** What runs of one kind of job leave behind in the children of a master: an entry of the field `jobMemory`, JSON. */
+export interface JobMemoryRecord {
+  queue: string;
+  name: string;
+  /** Since the master started. */
+  runs: number;
+  /** Growth of a child over one run; of the last 256 that were measured. */
+  medianBytes: number;
+  p95Bytes: number;
+  /** Jobs ran at the same time, so that growth had to be shared among them. */
+  approximate: boolean;
+}
+
+/** A kind of job in the children of one master, as `swarm ps --by-job --json` prints it. */
+export interface JobMemoryOnHost extends JobMemoryRecord {
+  host: string;
+  /** Identity of the master. */
+  master: string;
+  tag: string;
+}
+
 /** One master with its children, as `swarm ps --json` prints it. */
 export interface MasterRecord {
   identity: string;
@@ -98,6 +122,8 @@ export interface MasterRecord {
   info: MasterInfo;
   /** For a master that comes after it on the same host. */
   owed: Owed[];
+  /** By kind of job, those that leave most behind first; at most 100. */
+  jobMemory: JobMemoryRecord[];
   /** Last round trip of a beat, microseconds. */
   rttUs: number | null;
 }

@@ -7,7 +7,7 @@
  */
 import type { RedisClient } from '../redis/connect.js';
 import { type RegistryKeys, registryKeys } from './keys.js';
-import type { ChildRecord, MasterInfo, MasterState, Owed } from './schema.js';
+import type { ChildRecord, JobMemoryRecord, MasterInfo, MasterState, Owed } from './schema.js';
 
 /** All that a master says of itself. */
 export interface MasterReport {
@@ -17,6 +17,7 @@ export interface MasterReport {
   count: number;
   children: readonly ChildRecord[];
   owed: readonly Owed[];
+  jobMemory: readonly JobMemoryRecord[];
 }
 
 export interface BeatReply {
@@ -112,6 +113,7 @@ function fieldsOf(report: MasterReport, rttUs: number | null): string[] {
     ...['count', wholeNumber(report.count)],
   ];
   if (report.owed.length > 0) fields.push('owed', toJson(report.owed));
+  if (report.jobMemory.length > 0) fields.push('jobMemory', toJson(report.jobMemory));
   if (rttUs !== null && Number.isFinite(rttUs)) fields.push('rttUs', wholeNumber(rttUs));
   for (const child of report.children) fields.push(`child:${child.identity}`, toJson(trimmed(child)));
   return fields;

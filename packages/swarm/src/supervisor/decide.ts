@@ -13,6 +13,7 @@ import { chain, type Decision, killEffect, type Moment, place, same } from './de
 import type { Effect, SlotEvent, SupervisorEvent } from './events.js';
 import { addRelease, answerRelease, releaserGone, releaserReady, stepReleases } from './releases.js';
 import {
+  dropRecycle,
   onReplacementDue,
   onReplacementEvent,
   promoteNext,
@@ -96,7 +97,7 @@ function onMainEvent(state: SupervisorState, slot: Slot, event: SlotEvent, momen
   const isArrival = event.type === 'childSpawned' || event.type === 'spawnFailed';
   if (isArrival ? slot.child !== null : slot.child?.identity !== event.identity) return null;
   if (event.type === 'childExited')
-    return promoteNext(state, slot) ?? tell(state, slot, 'childExited', event, moment);
+    return promoteNext(state, slot) ?? tell(state, dropRecycle(slot), 'childExited', event, moment);
   return tell(state, slot, event.type, event, moment);
 }
 
@@ -256,18 +257,24 @@ function shiftDeadlines(state: SupervisorState, byMs: number): SupervisorState {
 }
 
 function endIfDone(before: SupervisorState, { state, effects }: Decision): Decision {
-  const killed = effects.some((effect) => effect.type === 'kill' && effect.reason === 'stop-timeout');
+  const killed = effects.some(({ type }) => type === 'kill');
   const killedAtStop = state.killedAtStop || (killed && state.phase === 'stopping');
   const after = killedAtStop === state.killedAtStop ? state : { ...state, killedAtStop };
   if (after.phase === 'stopping' && after.slots.length === 0) {
     const reason = after.forced ? 'forced' : after.killedAtStop ? 'killed' : 'stopped';
-    return { state: { ...after, phase: 'stopped' }, effects: [...effects, { type: 'exit', reason }] };
-  }
-  if (after.slots.length > 0 && after.slots.every((slot) => slot.state === 'failed')) {
+    // the later sweeps only make sure: what one of them has confirmed is left to no successor
+    const swept = after.releases.filter(({ sweepsDone }) => sweepsDone > 0);
+    const settled = swept.map(({ owner }): Effect => ({ type: 'settle', owner }));
     return {
       state: { ...after, phase: 'stopped' },
-      effects: [...effects, { type: 'exit', reason: 'app-failed' }],
+      effects: [...effects, ...settled, { type: 'exit', reason }],
     };
+  }
+  if (after.slots.length > 0 && after.slots.every((slot) => slot.state === 'failed')) {
+    // no child was ever ready, so none of them ever held a job
+    const settled = after.releases.map(({ owner }): Effect => ({ type: 'settle', owner }));
+    const exit: Effect = { type: 'exit', reason: 'app-failed' };
+    return { state: { ...after, phase: 'stopped' }, effects: [...effects, ...settled, exit] };
   }
   const shows =
     before.phase !== after.phase || before.slots !== after.slots || before.generation !== after.generation;

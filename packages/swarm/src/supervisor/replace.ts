@@ -33,9 +33,19 @@ export function requestRecycle(
   { nowMs }: Moment,
 ): Decision {
   const slot = state.slots.find((other) => other.index === index);
+  const asked = slot?.child?.identity === identity && slot.next === null ? slot.wanted : null;
+  if (slot && asked?.reason === 'recycle' && asked.overlap !== overlap) {
+    // it still waits for its turn, and there is room for two now, or no longer
+    return place(state, slot, [{ ...slot, wanted: { ...asked, overlap } }]);
+  }
   const free = slot?.child?.identity === identity && slot.wanted === null && slot.next === null;
   if (!slot || !free || slot.state === 'stopping') return same(state);
   return place(state, slot, [{ ...slot, wanted: { reason: 'recycle', detail, overlap, dueAtMs: nowMs } }]);
+}
+
+/** The child that was to be recycled is gone by itself: whoever follows it has done nothing yet. */
+export function dropRecycle(slot: Slot): Slot {
+  return slot.wanted?.reason === 'recycle' ? { ...slot, wanted: null } : slot;
 }
 
 /** News of a child that comes or goes beside the one in the seat; null: it is no such child. */

@@ -17,7 +17,7 @@ export type SlotState = 'starting' | 'up' | 'quiet' | 'stopping' | 'backoff' | '
 /** `stopped`: every slot is empty, the exit code is decided. */
 export type Phase = 'running' | 'quiet' | 'stopping' | 'stopped';
 
-export type KillReason = 'boot-timeout' | 'stop-timeout' | 'max-memory-hard';
+export type KillReason = 'boot-timeout' | 'stop-timeout' | 'max-memory-hard' | 'stuck' | 'job-timeout';
 
 /** Why a child was told to leave. */
 export type LeaveReason = 'stop' | 'scale' | 'roll' | 'recycle';
@@ -100,6 +100,8 @@ export interface Release {
   askedOf: string | null;
   /** Who failed last: somebody else is asked first. */
   lastFailedBy: string | null;
+  /** Since when releasers say that they do not work for all of its queues; null: they do. */
+  unservedSinceMs: number | null;
 }
 
 export interface Policy {
@@ -121,6 +123,8 @@ export interface Policy {
   /** How long a sibling has for a release before another is asked. */
   releaseAnswerMs: number;
   releaseRetryMs: number;
+  /** For how long queues that no child works for are asked about: some programs start a Worker late. */
+  unservedMs: number;
   /** A gap between ticks beyond this means that the clock jumped or the master was stopped. */
   tiltMs: number;
 }
@@ -137,6 +141,7 @@ export const DEFAULT_POLICY: Policy = {
   sweepsAtMs: [0, 1_000, 5_000],
   releaseAnswerMs: 3_000,
   releaseRetryMs: 500,
+  unservedMs: 10_000,
   tiltMs: 4_000,
 };
 
@@ -205,6 +210,13 @@ export function childrenOf(slot: Slot): Child[] {
   return [slot.child, slot.next?.child, slot.leaving?.child].filter(
     (child) => child !== null && child !== undefined,
   );
+}
+
+/** Whether this child has its seat for good: ready, not on its way out, and no stop has begun. */
+export function isSeated({ phase, slots }: SupervisorState, identity: string): boolean {
+  const slot = slots.find(({ child }) => child?.identity === identity);
+  const serves = slot?.state === 'up' || slot?.state === 'quiet';
+  return serves && phase !== 'stopping' && phase !== 'stopped';
 }
 
 /** Everything in the state that a tick looks at, with its deadline. */

@@ -1,6 +1,6 @@
 // Two queues in one program, with a concurrency each.
-import { Worker } from 'bullmq';
-import { port, queue, work } from './work.cjs';
+const { Worker } = require('bullmq');
+const { port, queue, work } = require('./work.cjs');
 
 const connection = { host: '127.0.0.1', port };
 const concurrency = Number(process.env.APP_CONCURRENCY ?? 1);

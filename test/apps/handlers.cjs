@@ -1,6 +1,6 @@
 // Closes its Worker in its own way, and ends itself, whichever signal comes first.
-import { Worker } from 'bullmq';
-import { port, queue, work } from './work.cjs';
+const { Worker } = require('bullmq');
+const { port, queue, work } = require('./work.cjs');
 
 const worker = new Worker(queue, work, { connection: { host: '127.0.0.1', port } });
 

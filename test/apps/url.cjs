@@ -1,5 +1,5 @@
 // A Worker that is given a URL.
-import { Worker } from 'bullmq';
-import { port, queue, work } from './work.cjs';
+const { Worker } = require('bullmq');
+const { port, queue, work } = require('./work.cjs');
 
 new Worker(queue, work, { connection: { url: `redis://127.0.0.1:${port}` } });

@@ -1,0 +1,131 @@
+/**
+ * One death on its way to its record: what is known at once, and what comes in during the seconds after –
+ * the rest of its stderr, and what became of the jobs that it held. Pure but for what its child still says.
+ */
+import type { DeathJob, DeathRecord, JobOutcome, MemoryPoint } from '../death.js';
+import { maskSecrets } from '../log.js';
+import type { ChildHandle } from '../process/child-handle.js';
+import type { Judgement } from '../process/exit-cause.js';
+import type { ActiveJob, ReleasedJob } from '../protocol.js';
+import type { MasterInfo } from '../registry/schema.js';
+
+const MAX_JOBS = 100;
+const MAX_NAME_LENGTH = 256;
+const MAX_TEXT_LENGTH = 8 * 1_024;
+
+/** What is asked of a child that is gone. */
+export type Deceased = Pick<
+  ChildHandle,
+  | 'identity'
+  | 'pid'
+  | 'slot'
+  | 'group'
+  | 'generation'
+  | 'startedAtMs'
+  | 'readyAtMs'
+  | 'exit'
+  | 'drained'
+  | 'uncaught'
+  | 'heapOom'
+  | 'beat'
+  | 'jobs'
+  | 'stderr'
+  | 'addons'
+>;
+
+export interface LastMemory {
+  rssBytes: number | null;
+  pssBytes: number | null;
+  points: MemoryPoint[];
+}
+
+export class DeathFile {
+  readonly owner: string;
+  /** Epoch ms by this host's clock. */
+  readonly atMs = Date.now();
+  readonly #child: Deceased;
+  readonly #judgement: Judgement;
+  readonly #memory: LastMemory;
+  readonly #jobs: DeathJob[];
+
+  constructor(child: Deceased, judgement: Judgement, memory: LastMemory) {
+    this.owner = child.identity;
+    this.#child = child;
+    this.#judgement = judgement;
+    this.#memory = memory;
+    this.#jobs = jobsAtEnd(child);
+  }
+
+  /**
+   * Somebody has looked for what it held: jobs that were not found were over before it died, but for
+   * those of queues that the releaser does not work for.
+   */
+  released(jobs: readonly ReleasedJob[], unserved: readonly string[]): void {
+    for (const { queue, id, name, outcome, blame } of jobs) {
+      const known = this.#jobs.find((job) => job.queue === queue && job.id === id);
+      if (known) Object.assign(known, { outcome, blame });
+      else this.#jobs.push({ ...jobOf({ queue, id, name, startedAtMs: null }, outcome), blame });
+    }
+    for (const job of this.#jobs) {
+      if (job.outcome === 'pending' && !unserved.includes(job.queue)) job.outcome = 'finished';
+    }
+  }
+
+  /** @param clockOffsetMs to be added to this host's times */
+  record(master: MasterInfo, clockOffsetMs: number): DeathRecord {
+    const child = this.#child;
+    const { cause, evidence } = this.#judgement;
+    const { uncaught } = evidence;
+    const shift = (atMs: number | null): number | null => (atMs === null ? null : atMs + clockOffsetMs);
+    return {
+      atMs: this.atMs + clockOffsetMs,
+      identity: child.identity,
+      master: master.identity,
+      host: master.host,
+      tag: master.tag,
+      slot: child.slot,
+      group: child.group,
+      pid: child.pid,
+      generation: child.generation,
+      cause,
+      evidence: {
+        ...evidence,
+        summary: text(evidence.summary),
+        heapOom: evidence.heapOom && text(evidence.heapOom),
+        uncaught: uncaught && { ...uncaught, message: text(uncaught.message), stack: text(uncaught.stack) },
+      },
+      code: child.exit?.code ?? null,
+      signal: child.exit?.signal ?? null,
+      uptimeMs: Math.max(0, this.atMs - child.startedAtMs),
+      rssBytes: this.#memory.rssBytes,
+      pssBytes: this.#memory.pssBytes,
+      heapUsedBytes: child.beat?.heapUsedBytes ?? null,
+      memory: this.#memory.points,
+      jobs: this.#jobs.slice(0, MAX_JOBS).map((job) => ({ ...job, startedAtMs: shift(job.startedAtMs) })),
+      stderr: child.stderr.lines().map(maskSecrets),
+      addons: [...child.addons],
+      node: master.node,
+    };
+  }
+}
+
+/** A child that said it holds nothing has said what it handed back; of another, the last beat tells. */
+function jobsAtEnd({ drained, jobs }: Deceased): DeathJob[] {
+  const handedBack = (drained?.handedBack ?? []).map((job) => jobOf(job, 'handed-back'));
+  if (drained && drained.error === null) return handedBack;
+  const isBack = ({ queue, id }: ActiveJob): boolean =>
+    handedBack.some((job) => job.queue === queue && job.id === id);
+  return [...handedBack, ...jobs.filter((job) => !isBack(job)).map((job) => jobOf(job, 'pending'))];
+}
+
+function jobOf(
+  { queue, id, name, startedAtMs }: Omit<ActiveJob, 'startedAtMs'> & { startedAtMs: number | null },
+  outcome: JobOutcome,
+): DeathJob {
+  return { queue, id, name: name.slice(0, MAX_NAME_LENGTH), startedAtMs, outcome, blame: null };
+}
+
+/** Secrets of URLs are not for the registry, and nor are texts without end. */
+function text(whole: string): string {
+  return maskSecrets(whole).slice(0, MAX_TEXT_LENGTH);
+}

@@ -1,0 +1,10 @@
+import assert from 'node:assert/strict';
+import { it } from 'node:test';
+import { chaos, table } from './chaos.js';
+
+it('a minute of chaos loses no job and runs none twice at once', { timeout: 240_000 }, async (t) => {
+  const report = await chaos({ durationMs: 60_000, seed: 'continuous', say: () => {} });
+  t.diagnostic(`\n${table(report)}`);
+  assert.ok(report.ok, table(report));
+  assert.ok(report.deaths >= 10, 'a storm that kills nobody shows nothing');
+});

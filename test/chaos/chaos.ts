@@ -1,0 +1,304 @@
+/**
+ * `npm run chaos -- --minutes 2 --seed S`: four children, three queues, four kinds of job, and a fault every
+ * second or so: kills, stops, loops, heap exhaustion, Redis restarts. At the end every job must be accounted
+ * for. The seed decides which faults come when, and what the jobs are; the machine decides the rest.
+ */
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import type { Queue } from 'bullmq';
+import { openQueue } from '../support/jobs.js';
+import { startRedis, type TestRedis } from '../support/redis.js';
+import { Swarm } from '../support/swarm.js';
+import { waitFor } from '../support/wait.js';
+import { judge, parseLedger, runsOf, type Verdict } from './ledger.js';
+
+const QUEUES = ['chaos-a', 'chaos-b', 'chaos-c'];
+const CHILDREN = 4;
+const SETTLE_MS = 120_000;
+/** A fault explains what begins or ends so long around it: releases are swept for 5 s, locks last 30 s. */
+const AFTERMATH_MS = 40_000;
+
+/** What happened to whom; pid 0: to Redis, and so to everybody. */
+interface Fault {
+  kind: string;
+  pid: number;
+  atMs: number;
+}
+
+export interface ChaosReport {
+  seed: string;
+  added: number;
+  completed: number;
+  failed: number;
+  /** Failed for a reason that is not the job's own. */
+  failedOddly: string[];
+  faults: Record<string, number>;
+  deaths: number;
+  verdict: Verdict;
+  lost: string[];
+  ok: boolean;
+}
+
+/** A small generator with a seed (mulberry32), so that a run can be asked for again. */
+export function randomFrom(seed: string): () => number {
+  let state = [...seed].reduce(
+    (hash, char) => Math.imul(hash ^ char.charCodeAt(0), 2_654_435_761),
+    1_779_033_703,
+  );
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}
+
+export async function chaos(options: {
+  durationMs: number;
+  seed: string;
+  say: (text: string) => void;
+}): Promise<ChaosReport> {
+  const random = randomFrom(options.seed);
+  const directory = await mkdtemp(join(tmpdir(), 'swarm-chaos-'));
+  const redis = await startRedis(['--appendonly', 'yes', '--appendfsync', 'always']);
+  const queues = QUEUES.map((name) => openQueue(redis, name));
+  for (const queue of queues) queue.on('error', () => {});
+  const ledger = join(directory, 'ledger');
+  const swarm = new Swarm('chaos.mjs', {
+    args: ['--count', String(CHILDREN), '--redis', redis.url, '--node-arg', '--max-old-space-size=96'],
+    env: { QUEUE_REDIS_PORT: String(redis.port), CHAOS_LEDGER: ledger, CHAOS_QUEUES: QUEUES.join(',') },
+  });
+  try {
+    await swarm.ready(CHILDREN);
+    const added: string[] = [];
+    const faults: Fault[] = [];
+    const endMs = performance.now() + options.durationMs;
+    const feeding = feed(queues, random, endMs, added);
+    while (performance.now() < endMs) {
+      await delay(300 + random() * 1_200);
+      await strike(swarm, redis, random, faults, options.say);
+    }
+    await feeding;
+    await killLoops(swarm, queues, faults);
+    await swarm.ready(CHILDREN, { timeoutMs: SETTLE_MS });
+    return await account({ ...options, queues, added, faults, swarm, ledger });
+  } finally {
+    await swarm.close();
+    await Promise.all(queues.map((queue) => queue.close()));
+    await redis.close();
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+/** Jobs that come in bursts, of four kinds; a few loop for ever at their first run, or need more heap than there is. */
+async function feed(
+  queues: readonly Queue[],
+  random: () => number,
+  endMs: number,
+  added: string[],
+): Promise<void> {
+  for (let n = 0; performance.now() < endMs; n++) {
+    const queue = queues[n % queues.length] as Queue;
+    const roll = random();
+    const kind = roll < 0.55 ? 'short' : roll < 0.75 ? 'busy' : roll < 0.9 ? 'hungry' : 'failing';
+    const data = {
+      ms: Math.round(kind === 'busy' ? random() * 60 : random() * 800),
+      mb: Math.round(random() * 40),
+      loops: random() < 0.01,
+    };
+    // Redis may be away: the client waits for it
+    const job = await queue.add(kind, data, { attempts: 1, priority: n % 7 === 0 ? 5 : 0 });
+    added.push(`${queue.name}/${job.id}`);
+    if (n % 40 === 39) await delay(250 + random() * 750);
+  }
+}
+
+async function strike(
+  swarm: Swarm,
+  redis: TestRedis,
+  random: () => number,
+  faults: Fault[],
+  say: (text: string) => void,
+): Promise<void> {
+  const pids = [...swarm.children.values()];
+  const pid = pids[Math.floor(random() * pids.length)];
+  const roll = random();
+  const strikeAt = (kind: string, who: number): void => {
+    faults.push({ kind, pid: who, atMs: Date.now() });
+    say(`${kind}${who > 0 ? ` ${who}` : ''}`);
+  };
+  if (roll > 0.95) {
+    strikeAt('redis restart', 0);
+    await redis.stop(random() < 0.5 ? 'SIGKILL' : 'SIGTERM');
+    await delay(200 + random() * 2_000);
+    await redis.start();
+    faults.push({ kind: 'redis back', pid: 0, atMs: Date.now() });
+    return;
+  }
+  if (pid === undefined) return;
+  if (roll > 0.75) {
+    strikeAt('stop and continue', pid);
+    signal(pid, 'SIGSTOP');
+    await delay(500 + random() * 3_000);
+    signal(pid, 'SIGCONT');
+    faults.push({ kind: 'continued', pid, atMs: Date.now() });
+    return;
+  }
+  const kind = roll > 0.65 ? 'SIGSEGV' : roll > 0.55 ? 'SIGABRT' : 'SIGKILL';
+  strikeAt(kind, pid);
+  signal(pid, kind);
+}
+
+/** Loops do not end by themselves: whoever is still in one when the storm is over is killed. */
+async function killLoops(swarm: Swarm, queues: readonly Queue[], faults: Fault[]): Promise<void> {
+  await waitFor(
+    'all jobs end',
+    async () => {
+      const counts = await Promise.all(queues.map((queue) => queue.getJobCounts()));
+      const open = counts.reduce(
+        (sum, count) => sum + (count['active'] ?? 0) + (count['waiting'] ?? 0) + (count['prioritized'] ?? 0),
+        0,
+      );
+      if (open === 0) return true;
+      for (const pid of swarm.children.values()) {
+        if (!(await isLooping(pid))) continue;
+        faults.push({ kind: 'loop killed', pid, atMs: Date.now() });
+        signal(pid, 'SIGKILL');
+      }
+      return false;
+    },
+    { timeoutMs: SETTLE_MS, everyMs: 250 },
+  );
+}
+
+/** Its main thread used the CPU all the time for a while. */
+async function isLooping(pid: number): Promise<boolean> {
+  const before = await cpuTicks(pid);
+  await delay(600);
+  const after = await cpuTicks(pid);
+  return before !== null && after !== null && after - before > 15;
+}
+
+async function cpuTicks(pid: number): Promise<number | null> {
+  try {
+    const stat = await readFile(`/proc/${pid}/task/${pid}/stat`, 'utf8');
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return Number(fields[11]) + Number(fields[12]);
+  } catch {
+    return null;
+  }
+}
+
+function signal(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch {
+    // it died before
+  }
+}
+
+async function account(parts: {
+  seed: string;
+  queues: readonly Queue[];
+  added: readonly string[];
+  faults: readonly Fault[];
+  swarm: Swarm;
+  ledger: string;
+}): Promise<ChaosReport> {
+  const { queues, added, faults, swarm } = parts;
+  const completed: string[] = [];
+  const failed: string[] = [];
+  const failedOddly: string[] = [];
+  for (const queue of queues) {
+    for (const job of await queue.getCompleted()) completed.push(`${queue.name}/${job.id}`);
+    for (const job of await queue.getFailed()) {
+      failed.push(`${queue.name}/${job.id}`);
+      const isOwn = job.name === 'failing' && /as it should/.test(job.failedReason);
+      const isQuarantined = /process (died|was)|quarantined/i.test(job.failedReason);
+      if (!isOwn && !isQuarantined) failedOddly.push(`${queue.name}/${job.id}: ${job.failedReason}`);
+    }
+  }
+  const known = new Set([...completed, ...failed]);
+  const lost = added.filter((job) => !known.has(job));
+  const exits = swarm.all('exited').filter(({ stream }) => stream === undefined);
+  const deaths = new Map(exits.map(({ pid, time }) => [pid as number, Date.parse(time)]));
+  const runs = runsOf(parseLedger(await readFile(parts.ledger, 'utf8')), deaths);
+  const hits = [...faults, ...[...deaths].map(([pid, atMs]): Fault => ({ kind: 'death', pid, atMs }))];
+  const verdict = judge(runs, completed, (pid, fromMs, toMs) => {
+    return hits.some(
+      (hit) =>
+        (hit.pid === pid || hit.pid === 0) &&
+        hit.atMs > fromMs - AFTERMATH_MS &&
+        hit.atMs < toMs + AFTERMATH_MS,
+    );
+  });
+  const kinds: Record<string, number> = {};
+  for (const { kind } of faults) kinds[kind] = (kinds[kind] ?? 0) + 1;
+  const ok =
+    lost.length === 0 &&
+    failedOddly.length === 0 &&
+    verdict.unfinished.length === 0 &&
+    verdict.overlapping.length === 0 &&
+    verdict.unexplained.length === 0;
+  return {
+    seed: parts.seed,
+    added: added.length,
+    completed: completed.length,
+    failed: failed.length,
+    failedOddly,
+    faults: kinds,
+    deaths: deaths.size,
+    verdict,
+    lost,
+    ok,
+  };
+}
+
+export function table(report: ChaosReport): string {
+  const { verdict } = report;
+  const faults = Object.entries(report.faults).map(([kind, count]) => `${kind} ${count}`);
+  const named = (jobs: readonly string[]): string =>
+    jobs.length === 0 ? '0' : `${jobs.length}: ${jobs.slice(0, 8).join(', ')}`;
+  return [
+    ['seed', report.seed],
+    ['faults', faults.join(', ')],
+    ['children that died', String(report.deaths)],
+    ['jobs added', String(report.added)],
+    ['runs of them', String(verdict.runs)],
+    ['completed', String(report.completed)],
+    ['failed by themselves, or quarantined', String(report.failed - report.failedOddly.length)],
+    ['run to the end more than once', String(verdict.repeated.length)],
+    ['  of these without a fault', named(verdict.unexplained)],
+    ['two runs at one time', named(verdict.overlapping)],
+    ['said to be done, and never run to the end', named(verdict.unfinished)],
+    ['failed for another reason', named(report.failedOddly)],
+    ['lost', named(report.lost)],
+  ]
+    .map(([what, figure]) => `${what?.padEnd(42)} ${figure}`)
+    .join('\n');
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: { minutes: { type: 'string', default: '2' }, seed: { type: 'string' } },
+  });
+  const minutes = Number(values.minutes);
+  if (!(minutes > 0 && minutes <= 600))
+    throw new Error(`--minutes takes a number from 0 to 600, got ${values.minutes}`);
+  const seed = values.seed ?? randomBytes(4).toString('hex');
+  console.log(`chaos for ${minutes} min, seed ${seed}`);
+  const report = await chaos({
+    durationMs: minutes * 60_000,
+    seed,
+    say: (text) => process.stdout.write(`  ${text}\n`),
+  });
+  console.log(`\n${table(report)}\n\n${report.ok ? 'every job is accounted for' : 'FAILED'}`);
+  process.exitCode = report.ok ? 0 : 1;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await main();
