@@ -8,6 +8,7 @@ import { Worker } from 'bullmq';
 const {
   QUEUE_NAME,
   QUEUE_NAMES,
+  QUEUE_REDIS_HOST = '127.0.0.1',
   QUEUE_REDIS_PORT,
   SWARM_SLOT,
   APP_CONCURRENCY = '1',
@@ -101,7 +102,7 @@ if (process.env.APP_CRASH_SLOT === SWARM_SLOT)
 
 for (const queue of QUEUE_NAMES ? JSON.parse(QUEUE_NAMES) : [QUEUE_NAME]) {
   const worker = new Worker(queue, run, {
-    connection: { host: '127.0.0.1', port: Number(QUEUE_REDIS_PORT), retryStrategy: () => 200 },
+    connection: { host: QUEUE_REDIS_HOST, port: Number(QUEUE_REDIS_PORT), retryStrategy: () => 200 },
     concurrency: Number(APP_CONCURRENCY),
     ...JSON.parse(APP_WORKER_OPTIONS),
   });

@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import type { OtherHost } from './other-host.js';
 import { killMarked, MARK, markedProcesses, type ProcessFacts } from './processes.js';
 import { isAlive, type WaitOptions, waitFor } from './wait.js';
 
@@ -29,6 +30,8 @@ export interface SwarmOptions {
   cwd?: string;
   /** Which lines to keep in memory; default: all. */
   keep?: (line: LogLine) => boolean;
+  /** What it runs on instead of this host; its log then has pids of that one. */
+  host?: OtherHost;
 }
 
 export class Swarm {
@@ -37,12 +40,16 @@ export class Swarm {
   /** In the environment of the master and of everything it starts, however far that strays. */
   readonly mark = randomUUID();
   readonly #process: ChildProcess;
+  /** Its pids mean something here. */
+  readonly #isHere: boolean;
   #exit: Promise<number | null>;
 
   /** @param app a file of test/apps, or an absolute path; null: none is named */
-  constructor(app: string | null, { args = [], env = {}, cwd, keep = () => true }: SwarmOptions = {}) {
+  constructor(app: string | null, { args = [], env = {}, cwd, keep = () => true, host }: SwarmOptions = {}) {
     const path = app === null ? [] : [app.startsWith('/') ? app : appPath(app)];
-    this.#process = spawn(process.execPath, [BIN, ...path, ...args], {
+    const [command = '', ...words] = [...(host?.command ?? []), process.execPath, BIN, ...path, ...args];
+    this.#isHere = host === undefined;
+    this.#process = spawn(command, words, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...cleanEnv(), SWARM_LOG_FORMAT: 'json', [MARK]: this.mark, ...env },
       ...(cwd ? { cwd } : {}),
@@ -140,8 +147,9 @@ export class Swarm {
     return this.children.size === count;
   }
 
-  /** Every pid that was ever spawned. */
+  /** Every pid that was ever spawned on this host. */
   get spawnedPids(): number[] {
+    if (!this.#isHere) return [];
     return this.lines
       .filter(({ message, stream }) => message === 'spawned' && !stream)
       .map(({ pid }) => pid as number);

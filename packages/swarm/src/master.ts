@@ -21,6 +21,7 @@ import { CommandListener } from './registry/command-listener.js';
 import { DeathStream } from './registry/death-stream.js';
 import { findPredecessors } from './registry/predecessors.js';
 import { readSnapshot } from './registry/reader.js';
+import { Rescue } from './registry/rescue.js';
 import type { MasterInfo } from './registry/schema.js';
 import { RegistryWriter } from './registry/writer.js';
 
@@ -149,6 +150,7 @@ async function supervise(config: Config, log: Logger, redis: UsableRedis): Promi
     redisUrl: redis.url,
     redisIsEmbedded: redis.isEmbedded,
     orphans: orphansOf(predecessors),
+    rescue: new Rescue(redis.client, config.namespace, info.identity),
   });
   const listener = new CommandListener({
     blocking: redis.openBlocking(),

@@ -18,6 +18,14 @@ export interface WorkerInfo {
   tokenPrefix: string;
   /** Which Redis the queue is on: a hash of its address, no secret in it. */
   redisId: string;
+  /** Missing where locks are not renewed, or nobody knows how. */
+  lock?: LockTimes | undefined;
+}
+
+/** How long a job's lock lasts, and how often it is renewed while the job runs. */
+export interface LockTimes {
+  durationMs: number;
+  renewMs: number;
 }
 
 /** A job that a child runs now. */
@@ -109,6 +117,32 @@ export interface ReleasedJob extends JobRef {
   blame: Blame | null;
 }
 
+/** Jobs that children of a lost host may hold on one queue. */
+export interface LostHolding {
+  queue: string;
+  prefix: string;
+  redisId: string;
+  tokens: LostToken[];
+  /** Jobs that the host was last known to hold there: taken too if their lock is gone. */
+  jobIds: string[];
+}
+
+export interface LostToken {
+  prefix: string;
+  /**
+   * A lock with less time left than that has missed a renewal. 0: only one that has run out. null: none, whatever
+   * it says.
+   */
+  takeBelowMs: number | null;
+}
+
+/** A lost host's job whose lock may still be renewed. */
+export interface WaitingJob {
+  id: string;
+  /** When its lock would have missed a renewal, or less, ms from now. */
+  takeInMs: number;
+}
+
 export type MasterMessage =
   | { type: 'quiet' }
   | { type: 'resume' }
@@ -122,7 +156,8 @@ export type MasterMessage =
       death: DeathNotice | null;
       /** Exact deaths at which a job is failed for good; null: never. */
       quarantineAfter: number | null;
-    };
+    }
+  | { type: 'sweep'; sweepId: string; holding: LostHolding };
 
 export type ChildMessage =
   | { type: 'workerStarted'; worker: WorkerInfo }
@@ -135,6 +170,15 @@ export type ChildMessage =
   | { type: 'uncaught'; phase: 'boot' | 'run'; message: string; stack: string }
   /** Answer to `release`. `unserved` names queues of the request that no Worker here serves. */
   | { type: 'released'; releaseId: string; jobs: ReleasedJob[]; unserved: string[]; error: string | null }
+  /** Answer to `sweep`. */
+  | {
+      type: 'swept';
+      sweepId: string;
+      served: boolean;
+      released: string[];
+      waiting: WaitingJob[];
+      error: string | null;
+    }
   | { type: 'draining'; busy: number }
   /** Nothing is held any more (unless `error` says why); close hooks run now, then the child exits. */
   | { type: 'drained'; handedBack: ActiveJob[]; error: string | null }
@@ -191,7 +235,14 @@ const record =
   (value) =>
     isRecord(value) && Object.entries(fields).every(([name, check]) => check(value[name]));
 
-const isWorkerInfo = record({ queue: isString, prefix: isString, tokenPrefix: isString, redisId: isString });
+const isLockTimes = record({ durationMs: isCount, renewMs: isCount });
+const isWorkerInfo = record({
+  queue: isString,
+  prefix: isString,
+  tokenPrefix: isString,
+  redisId: isString,
+  lock: (value) => value === undefined || isLockTimes(value),
+});
 const isActiveJob = record({ queue: isString, id: isString, name: isString, startedAtMs: isCount });
 const isJobRef = record({ queue: isString, id: isString });
 
@@ -221,6 +272,16 @@ const MASTER_FIELDS: Fields<MasterMessage> = {
       }),
     ),
     quarantineAfter: nullOr(isCount),
+  },
+  sweep: {
+    sweepId: isString,
+    holding: record({
+      queue: isString,
+      prefix: isString,
+      redisId: isString,
+      tokens: listOf(record({ prefix: isString, takeBelowMs: nullOr(isCount) })),
+      jobIds: listOf(isString),
+    }),
   },
 };
 
@@ -266,6 +327,13 @@ const CHILD_FIELDS: Fields<ChildMessage> = {
       }),
     ),
     unserved: listOf(isString),
+    error: nullOr(isString),
+  },
+  swept: {
+    sweepId: isString,
+    served: isBoolean,
+    released: listOf(isString),
+    waiting: listOf(record({ id: isString, takeInMs: isCount })),
     error: nullOr(isString),
   },
   draining: { busy: isCount },

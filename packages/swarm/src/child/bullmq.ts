@@ -3,6 +3,7 @@
  * types: bullmq is the app's own, found at run time.
  */
 import { createRequire } from 'node:module';
+import type { LockTimes } from '../protocol.js';
 import { type RedisAddress, redisIdOf } from '../redis/url.js';
 
 export interface BullJob {
@@ -23,7 +24,14 @@ export interface BullClient {
 export interface BullWorker {
   readonly id: string;
   readonly name: string;
-  readonly opts: { prefix?: string; connection?: unknown };
+  readonly opts: {
+    prefix?: string;
+    connection?: unknown;
+    lockDuration?: unknown;
+    /** BullMQ sets it to half of the duration where the program does not. */
+    lockRenewTime?: unknown;
+    skipLockRenewal?: unknown;
+  };
   concurrency: number;
   toKey(type: string): string;
   waitUntilReady(): Promise<unknown>;
@@ -117,6 +125,13 @@ export function redisIdOfWorker(worker: BullWorker): string {
   const fromUrl = typeof options.url === 'string' ? addressInUrl(options.url) : {};
   const { host, port, path, db, sentinels, name } = options;
   return redisIdOf({ host, port, path, db, sentinels, name, nodes, ...fromUrl });
+}
+
+/** undefined: its locks are not renewed, or in a way of its own. */
+export function lockTimesOf({ opts }: BullWorker): LockTimes | undefined {
+  const { lockDuration: durationMs, lockRenewTime: renewMs, skipLockRenewal } = opts;
+  if (skipLockRenewal || typeof durationMs !== 'number' || typeof renewMs !== 'number') return undefined;
+  return renewMs > 0 && renewMs < durationMs ? { durationMs, renewMs } : undefined;
 }
 
 /** A cluster's start-up node is a URL, a port or an object. */

@@ -8,6 +8,7 @@ import { identityOf } from '../identity.js';
 import type { MasterMessage } from '../protocol.js';
 import { canRelease, type Released, releaseHoldings } from '../recovery/release.js';
 import { Strays } from '../recovery/strays.js';
+import { sweepHolding } from '../recovery/sweep.js';
 import { reportAddons } from './addons.js';
 import { type AppDefinition, onAppDefined, provideRuntime } from './app-registration.js';
 import { Heart } from './beat.js';
@@ -214,6 +215,9 @@ class ChildRuntime {
       case 'release':
         void this.#release(message);
         return;
+      case 'sweep':
+        void this.#sweep(message);
+        return;
     }
   }
 
@@ -247,6 +251,16 @@ class ChildRuntime {
       this.#channel.send({ type: 'released', releaseId, jobs: [], unserved: [], error: message });
     } finally {
       this.#releases.delete(releaseId);
+    }
+  }
+
+  async #sweep({ sweepId, holding }: Extract<MasterMessage, { type: 'sweep' }>): Promise<void> {
+    const nothing = { served: true, released: [], waiting: [] };
+    try {
+      const swept = await sweepHolding(this.#workers, holding, this.#identity);
+      this.#channel.send({ type: 'swept', sweepId, ...swept, error: null });
+    } catch (error) {
+      this.#channel.send({ type: 'swept', sweepId, ...nothing, error: describe(error).message });
     }
   }
 

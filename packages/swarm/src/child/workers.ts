@@ -6,7 +6,7 @@
  * WaitingChildrenError emits none, and would be counted as active for ever.
  */
 import { type ActiveJob, MAX_LISTED_JOBS, type WorkerInfo } from '../protocol.js';
-import { type BullJob, type BullModule, type BullWorker, redisIdOfWorker } from './bullmq.js';
+import { type BullJob, type BullModule, type BullWorker, lockTimesOf, redisIdOfWorker } from './bullmq.js';
 import { JobMemory } from './job-memory.js';
 
 export interface HeldJob extends ActiveJob {
@@ -81,6 +81,7 @@ export class Workers {
       prefix: worker.opts.prefix ?? 'bull',
       tokenPrefix: `${worker.id}:`,
       redisId: redisIdOfWorker(worker),
+      lock: lockTimesOf(worker),
     };
     this.#workers.set(worker, info);
     if (this.#concurrency !== null) worker.concurrency = this.#concurrency;

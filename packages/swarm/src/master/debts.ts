@@ -25,6 +25,11 @@ export class Debts {
     return this.#owed.get(owner) ?? [];
   }
 
+  /** Whether it takes care of what this master left behind. */
+  concerns(master: string): boolean {
+    return this.#orphans.some((orphan) => orphan.master === master);
+  }
+
   /** How the owner of debts died. */
   explain(death: DeathNotice): void {
     if (this.#owed.has(death.id)) this.#deaths.set(death.id, death);

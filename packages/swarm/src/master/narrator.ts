@@ -114,7 +114,8 @@ export function where(child: ChildHandle): { slot: number; generation: number; p
   return { slot: child.slot, generation: child.generation, pid: child.pid };
 }
 
-function names(jobs: readonly Pick<ActiveJob, 'queue' | 'id'>[]): string {
+/** As much of them as a line has room for. */
+export function names(jobs: readonly Pick<ActiveJob, 'queue' | 'id'>[]): string {
   const text = jobs.map(({ queue, id }) => `${queue}/${id}`).join(' ');
   return text.length > MAX_NAMED_CHARACTERS ? `${text.slice(0, MAX_NAMED_CHARACTERS)}…` : text;
 }

@@ -11,11 +11,13 @@ import { forkChild } from '../process/fork.js';
 import { type Sample, Sampler } from '../process/memory.js';
 import type { ChildMessage } from '../protocol.js';
 import { holdingsOf } from '../recovery/holdings.js';
+import type { Helper } from '../recovery/lost-hosts.js';
 import type { Orphan } from '../recovery/predecessors.js';
 import type { Reply } from '../registry/command-listener.js';
 import type { Command } from '../registry/commands.js';
 import type { DeathStream } from '../registry/death-stream.js';
 import { Reporter } from '../registry/reporter.js';
+import type { Rescue } from '../registry/rescue.js';
 import type { ChildRecord, LastDeath, MasterInfo } from '../registry/schema.js';
 import type { MasterReport, RegistryWriter } from '../registry/writer.js';
 import { decide } from '../supervisor/decide.js';
@@ -38,6 +40,7 @@ import { type Death, Deaths } from './deaths.js';
 import { Debts } from './debts.js';
 import { JobLedger } from './job-ledger.js';
 import { LimitWatch } from './limit-watch.js';
+import { LostHosts } from './lost-hosts.js';
 import { Narrator, where } from './narrator.js';
 import { childRecord, emptySeatRecord, masterState, onRedisClock } from './records.js';
 import { listenToSignals } from './signals.js';
@@ -62,6 +65,7 @@ export interface MasterParts {
   redisIsEmbedded: boolean;
   /** What predecessors' children left behind. */
   orphans: readonly Orphan[];
+  rescue: Rescue;
 }
 
 export class MasterShell {
@@ -70,6 +74,7 @@ export class MasterShell {
   readonly #narrator: Narrator;
   readonly #reporter: Reporter;
   readonly #debts: Debts;
+  readonly #lostHosts: LostHosts;
   readonly #deaths: Deaths;
   readonly #center = new CommandCenter((identity, killedFor) => this.#whyEnded(identity, killedFor));
   readonly #sampler = new Sampler();
@@ -117,6 +122,15 @@ export class MasterShell {
       snapshot: (clockOffsetMs) => this.#report(clockOffsetMs),
       onLost: () => this.#enqueue({ type: 'redisLost' }),
       onBack: () => this.#enqueue({ type: 'redisBack' }),
+      onBeat: (stale) => this.#lostHosts.onBeat(stale),
+    });
+    this.#lostHosts = new LostHosts({
+      rescue: parts.rescue,
+      self: parts.info,
+      log,
+      helpers: () => this.#helpers(),
+      send: (identity, message) => this.#children.get(identity)?.send(message),
+      isKnown: (master) => this.#debts.concerns(master),
     });
     this.#deaths = new Deaths({
       info: parts.info,
@@ -147,6 +161,7 @@ export class MasterShell {
     clearTimeout(this.#dueTimer);
     this.#limits.close();
     this.#sampler.close();
+    this.#lostHosts.close();
     const lastReport = this.#debts.list.length > 0 ? 'write' : 'remove';
     await Promise.all([this.#deaths.close(LAST_WRITE_MS), this.#reporter.close(lastReport, LAST_WRITE_MS)]);
     stopListening();
@@ -266,6 +281,8 @@ export class MasterShell {
         this.#enqueue({ type: 'releaseAnswered', releaseId, by: identity, error, unserved });
         return;
       }
+      case 'swept':
+        return this.#lostHosts.onSwept(child, message);
       case 'uncaught':
         return this.#narrator.uncaught(child, message);
       case 'draining':
@@ -304,6 +321,7 @@ export class MasterShell {
     this.#judged.delete(identity);
     this.#children.delete(identity);
     this.#samples.delete(pid);
+    this.#lostHosts.onChildGone(identity);
     this.#limits.forget(child);
   }
 
@@ -394,6 +412,16 @@ export class MasterShell {
     });
     if (records.length > 0 || !last) return records;
     return [emptySeatRecord(slot, last.record, last.death)];
+  }
+
+  /** Children that go on, and whose bullmq can put jobs back. */
+  #helpers(): Helper[] {
+    return this.#state.slots.flatMap(childrenOf).flatMap((child) => {
+      const { identity, readyAtMs, canRelease, killedFor, leavesFor } = child;
+      const isAble = readyAtMs !== null && canRelease && killedFor === null && leavesFor === null;
+      const handle = this.#children.get(identity);
+      return isAble && handle ? [{ identity, workers: handle.workers }] : [];
+    });
   }
 
   #slot(index: number): Slot | undefined {

@@ -195,6 +195,7 @@ export class ChildHandle {
           this.addons.push(message.file);
         break;
       case 'released':
+      case 'swept':
       case 'jobMemory':
       case 'draining':
       case 'log':

@@ -165,7 +165,13 @@ function decodeWorker(value: unknown): WorkerInfo | null {
   // A release acts on these: an empty token prefix would be everybody's.
   if (typeof queue !== 'string' || typeof prefix !== 'string') return null;
   if (typeof tokenPrefix !== 'string' || tokenPrefix === '' || typeof redisId !== 'string') return null;
-  return { queue, prefix, tokenPrefix, redisId };
+  return { queue, prefix, tokenPrefix, redisId, ...decodeLock(fieldsOf(worker?.['lock'])) };
+}
+
+function decodeLock(lock: Fields | null): Pick<WorkerInfo, 'lock'> {
+  const durationMs = numberOf(lock?.['durationMs']);
+  const renewMs = numberOf(lock?.['renewMs']);
+  return durationMs === null || renewMs === null ? {} : { lock: { durationMs, renewMs } };
 }
 
 function decodeOwed(value: unknown): Owed | null {

@@ -14,12 +14,15 @@ export function findPredecessors(
   self: HostPlace,
   isGone: (pid: number, startTicks: number | null) => boolean,
 ): MasterRecord[] {
-  if (self.bootId === null) return [];
-  return masters.filter(
-    ({ info }) =>
-      info.host === self.host &&
-      info.bootId === self.bootId &&
-      info.pidNamespace === self.pidNamespace &&
-      isGone(info.pid, info.pidStartTicks),
+  return masters.filter(({ info }) => isSamePlace(info, self) && isGone(info.pid, info.pidStartTicks));
+}
+
+/** Whether a pid of one means something to the other. */
+export function isSamePlace(one: HostPlace, other: HostPlace): boolean {
+  return (
+    one.bootId !== null &&
+    one.host === other.host &&
+    one.bootId === other.bootId &&
+    one.pidNamespace === other.pidNamespace
   );
 }

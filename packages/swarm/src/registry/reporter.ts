@@ -20,6 +20,7 @@ export class Reporter {
   readonly #log: Logger;
   readonly #onLost: () => void;
   readonly #onBack: () => void;
+  readonly #onBeat: (stale: readonly string[]) => void;
   #timer: NodeJS.Timeout | null = null;
   #dueAtMs = 0;
   #writing: Promise<void> | null = null;
@@ -40,12 +41,15 @@ export class Reporter {
     log: Logger;
     onLost: () => void;
     onBack: () => void;
+    /** After each write: which other masters are stale. */
+    onBeat: (stale: readonly string[]) => void;
   }) {
     this.#writer = parts.writer;
     this.#snapshot = parts.snapshot;
     this.#log = parts.log;
     this.#onLost = parts.onLost;
     this.#onBack = parts.onBack;
+    this.#onBeat = parts.onBeat;
   }
 
   /** Redis's clock minus this host's, as last measured. */
@@ -96,7 +100,7 @@ export class Reporter {
   async #write(): Promise<void> {
     this.#lastWriteAtMs = performance.now();
     try {
-      const { redisTimeMs, rttUs } = await this.#writer.beat(
+      const { redisTimeMs, rttUs, stale } = await this.#writer.beat(
         this.#snapshot(this.#clockOffsetMs),
         this.#rttUs,
       );
@@ -106,6 +110,7 @@ export class Reporter {
       // the first was written before the offset was known
       if (isFirst && Math.abs(this.#clockOffsetMs) > NOTABLE_OFFSET_MS) this.#changedMeanwhile = true;
       this.#back();
+      this.#onBeat(stale);
     } catch (error) {
       this.#lost(error);
     }

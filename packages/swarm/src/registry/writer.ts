@@ -25,6 +25,8 @@ export interface BeatReply {
   redisTimeMs: number;
   /** Round trip of this beat, microseconds. */
   rttUs: number;
+  /** Identities of masters that are stale. */
+  stale: string[];
 }
 
 /** Three beats of 5 s. */
@@ -52,11 +54,11 @@ redis.call('PEXPIRE', KEYS[2], keep)
 redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. string.format('%.0f', now - keep))
 redis.call('PEXPIRE', KEYS[1], keep + tonumber(ARGV[2]))
-return now
+return { now, redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now), 'LIMIT', 0, 100) }
 `;
 
 type ScriptedClient = RedisClient & {
-  swarmBeat(mastersKey: string, masterKey: string, ...args: string[]): Promise<number>;
+  swarmBeat(mastersKey: string, masterKey: string, ...args: string[]): Promise<[number, string[]]>;
 };
 
 export class RegistryWriter {
@@ -80,7 +82,7 @@ export class RegistryWriter {
     this.#identity = identity;
     const fields = fieldsOf(report, lastRttUs);
     const sentAt = process.hrtime.bigint();
-    const redisTimeMs = await this.#client.swarmBeat(
+    const [redisTimeMs, stale] = await this.#client.swarmBeat(
       this.#keys.masters,
       this.#keys.master(identity),
       identity,
@@ -88,7 +90,7 @@ export class RegistryWriter {
       String(KEEP_AFTER_MS),
       ...fields,
     );
-    return { redisTimeMs, rttUs: Number((process.hrtime.bigint() - sentAt) / 1_000n) };
+    return { redisTimeMs, rttUs: Number((process.hrtime.bigint() - sentAt) / 1_000n), stale };
   }
 
   /** Takes the own entry back, at a clean exit. Nothing to do before the first beat. */
