@@ -92,7 +92,7 @@ async function measureRounds(redis: TestRedis): Promise<Round[]> {
 
 async function startSide(kind: Kind, redis: TestRedis): Promise<Side> {
   const env = { QUEUE: kind, QUEUE_REDIS_PORT: String(redis.port) };
-  const options = { app: 'timer.mjs', count: PROCESSES, env };
+  const options = { app: 'timer.mjs', count: PROCESSES, env, nodeArguments: ['--expose-gc'] };
   const fleet: Fleet = kind === 'swarm' ? await startSwarm(options, redis.url) : await startNode(options);
   return { fleet, queue: new Queue(kind, { connection: { host: '127.0.0.1', port: redis.port } }) };
 }
@@ -105,7 +105,11 @@ async function warmUp({ fleet, queue }: Side, redis: TestRedis): Promise<void> {
   signal(fleet, 'SIGSTOP');
 }
 
-async function measureTurn({ fleet, queue }: Side, { jobsATurn: jobs, jobMs }: Workload, redis: TestRedis): Promise<Turn> {
+async function measureTurn(
+  { fleet, queue }: Side,
+  { jobsATurn: jobs, jobMs }: Workload,
+  redis: TestRedis,
+): Promise<Turn> {
   await addJobs(queue, jobs, jobMs);
   signal(fleet, 'SIGCONT');
   await delay(SETTLE_MS);
@@ -146,12 +150,16 @@ async function addJobs(queue: Queue, count: number, ms: number): Promise<void> {
 async function drained({ client }: TestRedis, queue: Queue): Promise<number> {
   let [leftBefore, movedAtMs] = [Number.POSITIVE_INFINITY, performance.now()];
   for (;;) {
-    const [waiting, active] = await Promise.all([client.llen(queue.toKey('wait')), client.llen(queue.toKey('active'))]);
+    const [waiting, active] = await Promise.all([
+      client.llen(queue.toKey('wait')),
+      client.llen(queue.toKey('active')),
+    ]);
     const nowMs = performance.now();
     const left = waiting + active;
     if (left === 0) return nowMs;
     if (left !== leftBefore) [leftBefore, movedAtMs] = [left, nowMs];
-    if (nowMs - movedAtMs > MAX_SILENCE_MS) throw new Error(`${left} jobs are left, and none has ended for ${MAX_SILENCE_MS} ms`);
+    if (nowMs - movedAtMs > MAX_SILENCE_MS)
+      throw new Error(`${left} jobs are left, and none has ended for ${MAX_SILENCE_MS} ms`);
     await delay(POLL_MS);
   }
 }
@@ -183,7 +191,8 @@ function tableOf({ name, jobsATurn }: Workload, rounds: readonly Round[]): Table
     const values = rounds.map(of);
     return [title, ...[...values, median(values), Math.min(...values), Math.max(...values)].map(figure)];
   };
-  const usPerJob = (turns: readonly Turn[], field: keyof Turn): number => (sum(turns, field) * 1_000) / sum(turns, 'jobs');
+  const usPerJob = (turns: readonly Turn[], field: keyof Turn): number =>
+    (sum(turns, field) * 1_000) / sum(turns, 'jobs');
   const jobs = jobsATurn.toLocaleString('en-US');
   return {
     title: `${name}: ${PROCESSES} processes, concurrency 10, in a round ${TURNS_EACH} turns each of ${jobs} jobs`,
@@ -221,7 +230,10 @@ try {
   print({
     tables: results.map(({ workload, rounds }) => tableOf(workload, rounds)),
     goals: results.map(({ workload, rounds }) => goalOf(workload, rounds)),
-    notes: busyPercent > QUIET_PERCENT ? [`other programs took ${busyPercent} % of this machine's CPU time meanwhile`] : [],
+    notes:
+      busyPercent > QUIET_PERCENT
+        ? [`other programs took ${busyPercent} % of this machine's CPU time meanwhile`]
+        : [],
     data: { results },
   });
 } finally {

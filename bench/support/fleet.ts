@@ -14,6 +14,8 @@ export interface FleetOptions {
   app: string;
   count: number;
   env: Readonly<Record<string, string>>;
+  /** For each of its nodes. */
+  nodeArguments?: readonly string[];
 }
 
 export interface Fleet {
@@ -47,8 +49,8 @@ export async function startSwarm(
   return closedOnError(fleet, () => swarm.ready(count, { timeoutMs: BOOT_TIMEOUT_MS }));
 }
 
-export async function startNode({ app, count, env }: FleetOptions): Promise<Fleet> {
-  const programs = Array.from({ length: count }, () => new Program(appPath(app), env));
+export async function startNode({ app, count, env, nodeArguments = [] }: FleetOptions): Promise<Fleet> {
+  const programs = Array.from({ length: count }, () => new Program([...nodeArguments, appPath(app)], env));
   const fleet: Fleet = {
     masterPid: null,
     get pids() {
@@ -65,8 +67,8 @@ class Program {
   state: 'starting' | 'ready' | 'gone' = 'starting';
   readonly #process: ChildProcess;
 
-  constructor(file: string, env: Readonly<Record<string, string>>) {
-    const started = spawn(process.execPath, [file], {
+  constructor(nodeArguments: readonly string[], env: Readonly<Record<string, string>>) {
+    const started = spawn(process.execPath, nodeArguments, {
       stdio: ['ignore', 'pipe', 'inherit'],
       env: { ...cleanEnv(), ...env },
       // a session of its own, as swarm's children have: Linux may share out CPU time by session

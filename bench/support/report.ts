@@ -58,7 +58,12 @@ export function print(report: Report): void {
   for (const note of report.notes) console.log(`  (${note})`);
 }
 
-function judge({ value, interval = [value, value], atLeast, atMost }: Goal): 'met' | 'too noisy to tell' | 'MISSED' {
+function judge({
+  value,
+  interval = [value, value],
+  atLeast,
+  atMost,
+}: Goal): 'met' | 'too noisy to tell' | 'MISSED' {
   const meets = (figure: number): boolean => figure >= (atLeast ?? figure) && figure <= (atMost ?? figure);
   if (meets(value)) return 'met';
   return interval.some(meets) ? 'too noisy to tell' : 'MISSED';

@@ -35,7 +35,19 @@ const IPC = {
   internalOutOfTurn: { cmd: 'NODE_HANDLE_ACK' },
 };
 
+/** Jobs that run in this process now. */
+let running = 0;
+
 async function run(job) {
+  running += 1;
+  try {
+    return await behave(job);
+  } finally {
+    running -= 1;
+  }
+}
+
+async function behave(job) {
   const { first, ...always } = job.data;
   console.log(`runs ${job.id}`);
   const what = job.attemptsStarted <= 1 ? { ...always, ...first } : always;
@@ -47,6 +59,10 @@ async function run(job) {
     process.nextTick(() => {
       throw new Error('crashed by its job');
     });
+  if (what.killBesideOthers) {
+    while (running < 2) await new Promise((resolve) => setTimeout(resolve, 5));
+    process.kill(process.pid, 'SIGKILL');
+  }
   if (what.ms) await new Promise((resolve) => setTimeout(resolve, what.ms));
   return { pid: process.pid, slot: SWARM_SLOT, starts: job.attemptsStarted };
 }
@@ -90,4 +106,5 @@ for (const queue of QUEUE_NAMES ? JSON.parse(QUEUE_NAMES) : [QUEUE_NAME]) {
     ...JSON.parse(APP_WORKER_OPTIONS),
   });
   worker.on('error', () => {});
+  worker.on('failed', (job, error) => console.log(`failed ${job?.id}: ${error.message}`));
 }

@@ -51,7 +51,7 @@ describe('a process that ends is explained', { concurrency: 2 }, () => {
       String(death.addons),
     );
 
-    const shown = await trial.command(String(death.pid));
+    const shown = await trial.shownDeaths(String(death.pid));
     assert.match(shown, /breakDown/);
     assert.match(shown, /\\u\{1b\}\[2J/);
     assert.ok(!shown.includes('\u001b') && !shown.includes('secret'), shown);
@@ -152,12 +152,12 @@ describe('a process that ends is explained', { concurrency: 2 }, () => {
       ['stopped', 'stop-timeout', 'SIGKILL'],
     );
 
-    const shown = JSON.parse(await trial.command('--json')) as DeathRecord[];
+    const shown = JSON.parse(await trial.shownDeaths('--json')) as DeathRecord[];
     assert.deepEqual(
       shown.map(({ pid }) => pid),
       [mad.pid],
     );
-    const all = JSON.parse(await trial.command('--json', '--all')) as DeathRecord[];
+    const all = JSON.parse(await trial.shownDeaths('--json', '--all')) as DeathRecord[];
     assert.deepEqual(new Set(all.map(({ pid }) => pid)), new Set([...pids, kind.pid, mad.pid]));
     const next = trial.startSwarm(1);
     await trial.nothingLost(new Map([[next, 1]]));

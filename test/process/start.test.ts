@@ -1,14 +1,16 @@
 /** The shortest way to start: no app named, no Redis named. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import { Queue } from 'bullmq';
 import { isAlive } from '../support/processes.js';
-import { GatedJob, project, startSwarm, temporaryDirectory } from '../support/programs.js';
+import { GatedJob, project, startSwarm } from '../support/programs.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
-import { Swarm, type SwarmOptions, swarmCommand } from '../support/swarm.js';
+import { StateHome } from '../support/state-home.js';
+import { type Swarm, swarmCommand } from '../support/swarm.js';
 import { waitFor } from '../support/wait.js';
+
+const ONE = ['--count', '1'];
 
 let redis: TestRedis;
 
@@ -47,37 +49,8 @@ describe('swarm without an app', () => {
   });
 });
 
-/** A state directory, in which a test's embedded Redis lives; what it leaves is removed. */
-async function stateHome(
-  t: TestContext,
-): Promise<{ env: Record<string, string>; redisPid(): number | null }> {
-  let home = '';
-  const redisPid = (): number | null => {
-    try {
-      return Number(readFileSync(join(home, 'swarm/redis/redis.pid'), 'utf8'));
-    } catch {
-      return null;
-    }
-  };
-  // before the directory goes, and with it the pid
-  t.after(async () => {
-    const pid = redisPid();
-    if (pid === null || !isAlive(pid)) return;
-    process.kill(pid, 'SIGKILL');
-    await waitFor('the embedded Redis is gone', () => !isAlive(pid));
-  });
-  home = await temporaryDirectory(t);
-  return { env: { XDG_STATE_HOME: home }, redisPid };
-}
-
-function startWithoutRedis(t: TestContext, { args = [], ...options }: SwarmOptions): Swarm {
-  const swarm = new Swarm(null, { args: ['--count', '1', ...args], ...options });
-  t.after(() => swarm.close());
-  return swarm;
-}
-
 /** As a producer would: by the URL that `swarm redis` prints. */
-async function producer(t: TestContext, env: Record<string, string>, name: string): Promise<Queue> {
+async function producer(t: TestContext, { env }: StateHome, name: string): Promise<Queue> {
   const { stdout } = await swarmCommand(['redis'], { env });
   const { hostname, port, password } = new URL(stdout.trim());
   assert.match(password, /^[0-9a-f]{64}$/);
@@ -96,9 +69,9 @@ function redisUrlsOf(swarm: Swarm): string[] {
 
 describe('swarm without a Redis', () => {
   it('runs one of its own, says so, gives it to the children, and keeps its data', async (t) => {
-    const { env, redisPid } = await stateHome(t);
+    const home = await StateHome.make(t);
     const directory = await project(t, { 'worker.mjs': { app: 'redis-url.mjs' } });
-    const swarm = startWithoutRedis(t, { cwd: directory, env: { ...env, APP_QUEUE: 'mail' } });
+    const swarm = home.start(null, { cwd: directory, args: ONE, env: { APP_QUEUE: 'mail' } });
     await swarm.ready(1);
     const told = swarm.lines.filter(({ message }) => message.startsWith('Redis'));
     assert.equal(told.length, 1, JSON.stringify(told));
@@ -106,8 +79,8 @@ describe('swarm without a Redis', () => {
     assert.match(String(told[0]?.['url']), /^redis:\/\/:?\*\*\*@127\.0\.0\.1:\d+$/);
     assert.match(String(told[0]?.['server']), /^(redis|valkey)-server \d/);
 
-    const mail = await producer(t, env, 'mail');
-    const later = await producer(t, env, 'later');
+    const mail = await producer(t, home, 'mail');
+    const later = await producer(t, home, 'later');
     const { port, password } = mail.opts.connection as { port: number; password: string };
     assert.deepEqual(redisUrlsOf(swarm), [`redis://:${password}@127.0.0.1:${port}`]);
     assert.ok(
@@ -119,31 +92,31 @@ describe('swarm without a Redis', () => {
     await job.result();
     await later.add('some', {});
     await Promise.all([mail.close(), later.close()]);
-    const pid = redisPid() as number;
+    const pid = home.redisPid as number;
     assert.equal(await swarm.stop(), 0);
     await waitFor('the embedded Redis is gone', () => !isAlive(pid));
 
-    const next = startWithoutRedis(t, { cwd: directory, env: { ...env, APP_QUEUE: 'mail' } });
+    const next = home.start(null, { cwd: directory, args: ONE, env: { APP_QUEUE: 'mail' } });
     await next.ready(1);
     assert.deepEqual(redisUrlsOf(next), redisUrlsOf(swarm), 'the same address');
-    const found = await producer(t, env, 'later');
+    const found = await producer(t, home, 'later');
     assert.equal(await found.getWaitingCount(), 1);
     await found.close();
     assert.equal(await next.stop(), 0);
   });
 
   it('shares it with another that starts at the same time; the last one stops it', async (t) => {
-    const { env, redisPid } = await stateHome(t);
+    const home = await StateHome.make(t);
     const directory = await project(t, { 'worker.mjs': { app: 'redis-url.mjs' } });
     const [one, other] = ['one', 'other'].map((name) => {
-      return startWithoutRedis(t, { cwd: directory, env: { ...env, APP_QUEUE: name } });
+      return home.start(null, { cwd: directory, args: ONE, env: { APP_QUEUE: name } });
     });
     assert.ok(one && other);
     await Promise.all([one.ready(1), other.ready(1)]);
     assert.deepEqual(redisUrlsOf(one), redisUrlsOf(other));
-    const pid = redisPid() as number;
+    const pid = home.redisPid as number;
     assert.equal(await one.stop(), 0);
-    const queue = await producer(t, env, 'other');
+    const queue = await producer(t, home, 'other');
     const job = await GatedJob.add(t, queue);
     await job.open();
     await job.result();
@@ -154,16 +127,16 @@ describe('swarm without a Redis', () => {
   });
 
   it('leaves a REDIS_URL that is set to the program, when --redis embedded is meant', async (t) => {
-    const { env } = await stateHome(t);
+    const home = await StateHome.make(t);
     const directory = await project(t, { 'worker.mjs': { app: 'redis-url.mjs' } });
-    const swarm = startWithoutRedis(t, {
+    const swarm = home.start(null, {
       cwd: directory,
-      args: ['--redis', 'embedded'],
-      env: { ...env, APP_QUEUE: 'own', REDIS_URL: redis.url },
+      args: [...ONE, '--redis', 'embedded'],
+      env: { APP_QUEUE: 'own', REDIS_URL: redis.url },
     });
     await swarm.ready(1);
     assert.deepEqual(redisUrlsOf(swarm), [redis.url]);
-    const { children } = JSON.parse((await swarmCommand(['ps', '--json'], { env })).stdout)[0] as {
+    const { children } = JSON.parse((await swarmCommand(['ps', '--json'], home)).stdout)[0] as {
       children: unknown[];
     };
     assert.equal(children.length, 1);

@@ -48,7 +48,7 @@ export class DeathTrial extends Trial {
     return { id, exited, death };
   }
 
-  async command(...args: string[]): Promise<string> {
+  async shownDeaths(...args: string[]): Promise<string> {
     const { code, stdout, stderr } = await swarmCommand(
       ['deaths', ...args, '--redis', this.redis.url, '--namespace', this.namespace],
       { env: { COLUMNS: '160' } },

@@ -1,6 +1,7 @@
 /** A real redis-server of a test's own: free port, nothing on disk unless asked, gone with the test. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -25,7 +26,10 @@ export async function startRedis(extra: readonly string[] = []): Promise<TestRed
   const port = await freePort();
   let server: ChildProcess | null = null;
   // tests end even if a hook of theirs fails: the server goes with this process
-  const killAtExit = (): void => void server?.kill('SIGKILL');
+  const killAtExit = (): void => {
+    server?.kill('SIGKILL');
+    rmSync(directory, { recursive: true, force: true });
+  };
   process.once('exit', killAtExit);
 
   const start = async (): Promise<void> => {

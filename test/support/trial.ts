@@ -5,7 +5,7 @@ import type { JobsOptions, Queue } from 'bullmq';
 import { type Accounts, nothingLost } from './accounts.js';
 import { openQueue } from './jobs.js';
 import type { TestRedis } from './redis.js';
-import { Swarm, type SwarmOptions } from './swarm.js';
+import { type CommandResult, Swarm, type SwarmOptions, swarmCommand } from './swarm.js';
 import { type WaitOptions, waitFor } from './wait.js';
 
 export class Trial {
@@ -18,10 +18,13 @@ export class Trial {
   constructor(
     t: TestContext,
     readonly redis: TestRedis,
-    { queueName = `q${randomBytes(4).toString('hex')}` }: { queueName?: string } = {},
+    {
+      queueName = `q${randomBytes(4).toString('hex')}`,
+      major = 6,
+    }: { queueName?: string; major?: 5 | 6 } = {},
   ) {
     this.namespace = `ns-${randomBytes(4).toString('hex')}`;
-    this.queue = openQueue(redis, queueName);
+    this.queue = openQueue(redis, queueName, { major });
     this.queue.on('error', () => {
       // Redis is taken away by some tests
     });
@@ -41,6 +44,11 @@ export class Trial {
     });
     this.masters.push(swarm);
     return swarm;
+  }
+
+  /** A `swarm` command about this trial's namespace. */
+  command(...words: string[]): Promise<CommandResult> {
+    return swarmCommand([...words, '--redis', this.redis.url, '--namespace', this.namespace]);
   }
 
   async add(data: object, options: JobsOptions = {}): Promise<string> {

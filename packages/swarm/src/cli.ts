@@ -57,6 +57,15 @@ async function dispatch(line: CommandLine): Promise<number> {
       };
       return deaths({ ...(await registryOptions(line)), ...query });
     }
+    case 'quiet':
+    case 'resume':
+    case 'stop':
+    case 'roll':
+    case 'recycle':
+    case 'scale': {
+      const { control } = await import('./commands/control.js');
+      return control(line.command, line.words, await registryOptions(line));
+    }
     case 'redis': {
       const action = (line.word ?? 'url') as 'url' | 'cli' | 'stop';
       return (await import('./commands/redis.js')).redisCommand({ action, ...(await registryOptions(line)) });

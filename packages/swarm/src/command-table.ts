@@ -25,6 +25,14 @@ const JSON_SWITCH = { json: 'one JSON document on stdout, and nothing else' };
 
 const base = { usage: '', options: [], switches: {}, values: {}, takesApp: false, words: [], takes: [] };
 
+const control = {
+  ...base,
+  usage: '<target> [options]',
+  options: REGISTRY_OPTIONS,
+  switches: JSON_SWITCH,
+  takes: ['target'],
+} as const;
+
 export const COMMANDS = {
   run: {
     ...base,
@@ -35,7 +43,7 @@ export const COMMANDS = {
     examples: [
       ['swarm --count 4', '4 children of ./worker.js'],
       ['swarm jobs/mail.js -c 20', '20 jobs at once in each child'],
-      ['swarm app.js -q critical,4 -q low,1', 'queues by weight'],
+      ['swarm app.js -q critical -q low', 'only these queues of the app'],
       ['swarm app.js --redis redis://db:6379', 'registry and queues there'],
       ['swarm app.js -- --region eu', 'arguments for the app'],
     ],
@@ -75,6 +83,63 @@ export const COMMANDS = {
       ['swarm deaths', 'a table, the newest first'],
       ['swarm deaths 4711', 'stack, stderr, memory, jobs of this one'],
       ['swarm deaths --json --limit 1', 'the last one, for scripts'],
+    ],
+  },
+  quiet: {
+    ...control,
+    describe: 'take no new jobs; those that run go on',
+    examples: [
+      ['swarm quiet all', 'every master of the namespace'],
+      ['swarm quiet web1', 'the master on host web1'],
+      ['swarm quiet 4711', 'the master or child with this pid'],
+      ['swarm quiet web1:4711', 'by the beginning of its identity'],
+      ['swarm quiet 2', 'slot 2, where only one master runs'],
+    ],
+  },
+  resume: {
+    ...control,
+    describe: 'take jobs again after quiet',
+    examples: [
+      ['swarm resume all', 'every master of the namespace'],
+      ['swarm resume 4711', 'as in swarm quiet 4711'],
+    ],
+  },
+  stop: {
+    ...control,
+    describe: 'drain and leave: a master, or one child for good',
+    examples: [
+      ['swarm stop web1', 'the master on host web1'],
+      ['swarm stop 4711', 'this child; its slot goes with it'],
+    ],
+  },
+  roll: {
+    ...control,
+    usage: '[master] [options]',
+    describe: 'replace every child by a new generation, one by one',
+    takes: ['master?'],
+    examples: [
+      ['swarm roll', 'all masters, one after the other'],
+      ['swarm roll web1', 'the master on host web1'],
+    ],
+  },
+  recycle: {
+    ...control,
+    usage: '<child> [options]',
+    describe: 'replace one child; the new one is ready before',
+    takes: ['child'],
+    examples: [
+      ['swarm recycle 4711', 'the child with this pid'],
+      ['swarm recycle 2', 'slot 2, where only one master runs'],
+    ],
+  },
+  scale: {
+    ...control,
+    usage: '<master> <n> [options]',
+    describe: 'change the number of children at run time',
+    takes: ['master', 'n'],
+    examples: [
+      ['swarm scale web1 8', 'until the master ends'],
+      ['swarm scale web1 mail=4', 'of one group'],
     ],
   },
   redis: {

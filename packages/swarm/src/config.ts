@@ -58,6 +58,8 @@ export interface Config {
   /** Drain budget at stop, ms. */
   drainTimeoutMs: number;
   bootTimeoutMs: number;
+  /** Exact deaths at which a job is failed for good; null: never. */
+  quarantineAfter: number | null;
   nodeArguments: readonly string[];
   tag: string;
   labels: readonly string[];
@@ -197,6 +199,7 @@ function completeConfig(
     namespace: values.namespace,
     drainTimeoutMs: values.timeout,
     bootTimeoutMs: values.bootTimeout,
+    quarantineAfter: values.quarantineAfter === 'off' ? null : values.quarantineAfter,
     nodeArguments: values.nodeArgs,
     tag: values.tag ?? 'app',
     labels: values.labels,

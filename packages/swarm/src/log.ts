@@ -33,7 +33,7 @@ export interface ChildLine {
 /** What a logger needs of an `OutputSink`. */
 export interface LogSink {
   readonly isTty: boolean;
-  write(line: string): boolean;
+  write(line: string, priority?: 'own' | 'relayed'): boolean;
   takeDropped(): Dropped | null;
 }
 
@@ -78,18 +78,18 @@ export function createLogger(options: LoggerOptions): Logger {
       ? (line: ChildLine) => formatChildJson(line, isoNow())
       : (line: ChildLine) => formatChildPretty(line, sink.isTty);
 
-  const write = (line: string): void => {
+  const write = (line: string, priority: 'own' | 'relayed'): void => {
     const dropped = sink.takeDropped();
     if (dropped !== null) {
       const fields: LogFields = { lines: dropped.lines, bytes: dropped.bytes };
       const message = 'output dropped: it was not read, or could not be written';
-      sink.write(`${formatEntry({ time: new Date(), level: 'warn', message, fields })}\n`);
+      sink.write(`${formatEntry({ time: new Date(), level: 'warn', message, fields })}\n`, 'own');
     }
-    sink.write(`${line}\n`);
+    sink.write(`${line}\n`, priority);
   };
   const transport = new Transport({
     log(info, next) {
-      write(String(info[MESSAGE]));
+      write(String(info[MESSAGE]), 'own');
       next();
     },
   });
@@ -111,7 +111,7 @@ export function createLogger(options: LoggerOptions): Logger {
     info: log('info'),
     warn: log('warn'),
     error: log('error'),
-    childOutput: (line) => write(formatChild(line)),
+    childOutput: (line) => write(formatChild(line), 'relayed'),
   };
 }
 

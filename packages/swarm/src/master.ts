@@ -12,11 +12,12 @@ import { findJemalloc } from './process/jemalloc.js';
 import { isAlive, rawHostName, readBootId, readPidNamespace, readStartTicks } from './process/proc.js';
 import { orphansOf } from './recovery/predecessors.js';
 import { checkRedis } from './redis/checks.js';
-import { connect, type RedisClient } from './redis/connect.js';
+import { type ConnectionRole, connect, type RedisClient } from './redis/connect.js';
 import { type EmbeddedServer, startEmbedded } from './redis/embedded.js';
 import { resolveRedis } from './redis/resolve.js';
 import { stateDirectory } from './redis/state.js';
 import { parseRedisUrl, redactUrl } from './redis/url.js';
+import { CommandListener } from './registry/command-listener.js';
 import { DeathStream } from './registry/death-stream.js';
 import { findPredecessors } from './registry/predecessors.js';
 import { readSnapshot } from './registry/reader.js';
@@ -40,6 +41,8 @@ export async function runMaster(config: Config): Promise<ExitCode> {
 
 interface UsableRedis {
   client: RedisClient;
+  /** Another connection, for commands that block. */
+  openBlocking(): RedisClient;
   url: string;
   isEmbedded: boolean;
 }
@@ -59,11 +62,10 @@ async function withRedis(
       : null;
   const url = choice.kind === 'embedded' ? (embedded as EmbeddedServer).url : choice.url;
   const name = `${CLIENT_NAME}-${process.pid}`;
-  const client = connect(parseRedisUrl(url, '--redis'), {
-    name,
-    role: 'registry',
-    tlsNoVerify: config.redisTlsNoVerify,
-  });
+  const open = (role: ConnectionRole, name: string): RedisClient => {
+    return connect(parseRedisUrl(url, '--redis'), { name, role, tlsNoVerify: config.redisTlsNoVerify });
+  };
+  const client = open('registry', name);
   try {
     const { version } = await check(client, url, config, log);
     log.info(
@@ -76,7 +78,12 @@ async function withRedis(
         server: embedded?.server,
       },
     );
-    return await use({ client, url, isEmbedded: embedded !== null });
+    return await use({
+      client,
+      openBlocking: () => open('blocking', `${name}-commands`),
+      url,
+      isEmbedded: embedded !== null,
+    });
   } finally {
     client.disconnect();
     await embedded?.stopIfUnused({ ownNamePrefix: name }).catch((error: unknown) => {
@@ -109,13 +116,24 @@ async function supervise(config: Config, log: Logger, redis: UsableRedis): Promi
     return !isAlive(pid) || (startTicks !== null && readStartTicks(pid) !== startTicks);
   });
   for (const { identity, children } of predecessors) {
-    log.warn('a master on this host ended without stopping; what its children held is released', {
+    log.warn('a master that ran on this host left jobs behind; they are released', {
       master: identity,
       children: children.length,
     });
   }
   const count = config.groups.reduce((sum, group) => sum + group.count, 0);
+  const programs = process.env['REDIS_URL'];
+  if (programs && programs !== redis.url) {
+    log.warn(
+      'REDIS_URL names another Redis than the registry is on: a program that reads it has its queues there',
+      {
+        registry: redactUrl(redis.url),
+        program: redactUrl(programs),
+      },
+    );
+  }
   log.info('starting', {
+    pid: info.pid,
     app: config.app,
     count,
     identity: info.identity,
@@ -132,7 +150,16 @@ async function supervise(config: Config, log: Logger, redis: UsableRedis): Promi
     redisIsEmbedded: redis.isEmbedded,
     orphans: orphansOf(predecessors),
   });
-  const code = await shell.run();
+  const listener = new CommandListener({
+    blocking: redis.openBlocking(),
+    writing: redis.client,
+    namespace: config.namespace,
+    identity: info.identity,
+    log,
+    onCommand: (command, reply) => shell.command(command, reply),
+  });
+  listener.start();
+  const code = await shell.run().finally(() => listener.close());
   if (code === EXIT.appFailed) throw appFailed(config, shell.appError);
   log.info('stopped', { exit: code });
   return code;

@@ -7,6 +7,7 @@ export type OptionSection =
   | 'Memory and age'
   | 'Queues and Redis'
   | 'Time limits'
+  | 'Jobs'
   | 'Names'
   | 'Start and log';
 

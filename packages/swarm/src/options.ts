@@ -198,6 +198,17 @@ export const OPTIONS = {
     fallback: '60s',
     ...duration(1),
   }),
+  quarantineAfter: value<number | 'off'>({
+    flag: 'quarantine-after',
+    env: ['SWARM_QUARANTINE_AFTER'],
+    section: 'Jobs',
+    placeholder: 'N|off',
+    describe:
+      'a job fails for good when its process died N times while it ran alone, or 3 × N + 1 times among others',
+    fallback: '3',
+    takes: 'off, or a whole number from 1 to 1000',
+    read: (text, source) => (text === 'off' ? text : wholeNumber(1, 1_000).read(text, source)),
+  }),
   tag: optional({
     flag: 'tag',
     env: ['SWARM_TAG'],

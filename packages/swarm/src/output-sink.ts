@@ -53,12 +53,16 @@ export class OutputSink {
     return this.#state === 'closed';
   }
 
-  /** Takes one line, its newline included, or several that belong together. False: it was dropped. */
-  write(line: string | Buffer): boolean {
+  /**
+   * Takes one line, its newline included, or several that belong together. False: it was dropped. A line of
+   * swarm's `own` has some room left when a child's flood has filled the rest.
+   */
+  write(line: string | Buffer, priority: 'own' | 'relayed' = 'relayed'): boolean {
     const bytes = typeof line === 'string' ? Buffer.byteLength(line) : line.length;
-    const isTooMuch = this.#bufferedBytes + bytes > this.#limitBytes;
+    const isOwn = priority === 'own';
+    const isTooMuch = this.#bufferedBytes + bytes > this.#limitBytes + (isOwn ? RESERVE_BYTES : 0);
     if (isTooMuch && this.#state === 'open' && !this.#hasHalfFree()) this.#state = 'full';
-    if (isTooMuch || this.#state === 'closed' || this.#state === 'full') {
+    if (isTooMuch || this.#state === 'closed' || (this.#state === 'full' && !isOwn)) {
       this.#drop(1, bytes);
       return false;
     }
@@ -224,6 +228,8 @@ interface Destination {
   release(): void;
 }
 
+/** Some thousands of lines: what happens to children is told also while one of them floods. */
+const RESERVE_BYTES = 1 << 20;
 const DEFAULT_LIMIT_BYTES = 8 * 1024 * 1024;
 const CHUNK_BYTES = 64 * 1024;
 const NEWLINE = 0x0a;

@@ -73,12 +73,40 @@ export interface JobGrowth {
 export const MAX_JOB_KINDS = 100;
 export const MAX_GROWTH_VALUES = 128;
 
-/** What became of one job of a dead child. */
-export interface ReleasedJob {
+export interface JobRef {
   queue: string;
   id: string;
+}
+
+/** How a child died, for the blame of the jobs that it held. */
+export interface DeathNotice {
+  /** The dead child's identity: one death is never counted twice. */
+  id: string;
+  /** One word, as in the log: `oom-kill`, `signal` … */
+  cause: string;
+  /** What the exit said besides, `SIGKILL` or `code 3`; may be empty. */
+  detail: string;
+  /** Epoch ms. */
+  atMs: number;
+  /** Jobs in its hands that it had not begun: they waited for their turn to run alone. */
+  waiting: JobRef[];
+  /** The job that a dump names; null: none does. */
+  pinned: JobRef | null;
+}
+
+/** Deaths that a job was present at. */
+export interface Blame {
+  exact: number;
+  shared: number;
+}
+
+/** What became of one job of a dead child. */
+export interface ReleasedJob extends JobRef {
+  name: string;
   /** `finished`: it was no longer the dead child's when the releaser came to it. */
-  outcome: 'released' | 'finished';
+  outcome: 'released' | 'quarantined' | 'finished';
+  /** null: not looked at, because it was finished. */
+  blame: Blame | null;
 }
 
 export type MasterMessage =
@@ -86,13 +114,23 @@ export type MasterMessage =
   | { type: 'resume' }
   /** Drain for so long, hand back what is unfinished, run close hooks, exit. A second one shortens the first. */
   | { type: 'stop'; drainTimeoutMs: number }
-  | { type: 'release'; releaseId: string; holdings: Holding[] };
+  | {
+      type: 'release';
+      releaseId: string;
+      holdings: Holding[];
+      /** null: nobody is to be blamed for it. */
+      death: DeathNotice | null;
+      /** Exact deaths at which a job is failed for good; null: never. */
+      quarantineAfter: number | null;
+    };
 
 export type ChildMessage =
   | { type: 'workerStarted'; worker: WorkerInfo }
   | { type: 'ready'; bullmqVersion: string | null; concurrency: number; canRelease: boolean }
   | { type: 'beat'; beat: Beat }
   | { type: 'jobMemory'; kinds: JobGrowth[] }
+  /** Jobs in its hands that wait for their turn to run alone; said at each change. */
+  | { type: 'waiting'; jobs: JobRef[] }
   /** The app could not be loaded, or an error nobody caught ends the child. */
   | { type: 'uncaught'; phase: 'boot' | 'run'; message: string; stack: string }
   /** Answer to `release`. `unserved` names queues of the request that no Worker here serves. */
@@ -102,7 +140,7 @@ export type ChildMessage =
   | { type: 'drained'; handedBack: ActiveJob[]; error: string | null }
   /** Said before the addon's code runs: loading it may be what kills. */
   | { type: 'addonLoaded'; file: string }
-  | { type: 'log'; level: 'info' | 'warn' | 'error'; message: string };
+  | { type: 'log'; level: 'debug' | 'info' | 'warn' | 'error'; message: string };
 
 /** The envelope; see the file comment. */
 export interface Envelope<M> {
@@ -155,6 +193,7 @@ const record =
 
 const isWorkerInfo = record({ queue: isString, prefix: isString, tokenPrefix: isString, redisId: isString });
 const isActiveJob = record({ queue: isString, id: isString, name: isString, startedAtMs: isCount });
+const isJobRef = record({ queue: isString, id: isString });
 
 const MASTER_FIELDS: Fields<MasterMessage> = {
   quiet: {},
@@ -171,6 +210,17 @@ const MASTER_FIELDS: Fields<MasterMessage> = {
         jobIds: listOf(isString),
       }),
     ),
+    death: nullOr(
+      record({
+        id: isString,
+        cause: isString,
+        detail: isString,
+        atMs: isCount,
+        waiting: listOf(isJobRef),
+        pinned: nullOr(isJobRef),
+      }),
+    ),
+    quarantineAfter: nullOr(isCount),
   },
 };
 
@@ -202,17 +252,26 @@ const CHILD_FIELDS: Fields<ChildMessage> = {
       MAX_JOB_KINDS,
     ),
   },
+  waiting: { jobs: listOf(isJobRef) },
   uncaught: { phase: oneOf('boot', 'run'), message: isString, stack: isString },
   released: {
     releaseId: isString,
-    jobs: listOf(record({ queue: isString, id: isString, outcome: oneOf('released', 'finished') })),
+    jobs: listOf(
+      record({
+        queue: isString,
+        id: isString,
+        name: isString,
+        outcome: oneOf('released', 'quarantined', 'finished'),
+        blame: nullOr(record({ exact: isCount, shared: isCount })),
+      }),
+    ),
     unserved: listOf(isString),
     error: nullOr(isString),
   },
   draining: { busy: isCount },
   drained: { handedBack: listOf(isActiveJob), error: nullOr(isString) },
   addonLoaded: { file: isString },
-  log: { level: oneOf('info', 'warn', 'error'), message: isString },
+  log: { level: oneOf('debug', 'info', 'warn', 'error'), message: isString },
 };
 
 function parse<M extends { type: string }>(

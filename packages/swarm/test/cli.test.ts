@@ -45,7 +45,9 @@ async function refuses(args: string[], line: RegExp | string, env?: NodeJS.Proce
 
 describe('swarm, as a process', () => {
   it('helps, with examples, in 80 columns', async () => {
-    for (const args of [['--help'], ['run', '-h'], ['ps', '--help'], ['--count', 'x', 'redis', '--help']]) {
+    const controls = ['quiet', 'resume', 'stop', 'roll', 'recycle', 'scale'].map((name) => [name, '--help']);
+    const others = [['--help'], ['run', '-h'], ['ps', '--help'], ['--count', 'x', 'redis', '--help']];
+    for (const args of [...others, ...controls]) {
       const { code, stdout, stderr } = await swarm(args);
       assert.deepEqual([code, stderr], [0, '']);
       assert.match(stdout, /\nExamples\n/);
@@ -202,6 +204,8 @@ describe('the command line', () => {
     assert.deepEqual([parse('redis stop').word, parse('redis').word], ['stop', undefined]);
     assert.ok(parse('ps --json --namespace x').switches.has('json'));
     assert.ok(parse('--json ps').switches.has('json'));
+    assert.deepEqual(parse('scale web1 mail=4 --json').words, ['web1', 'mail=4']);
+    assert.deepEqual(parse('roll').words, []);
   });
 
   const refused: [string, RegExp][] = [
@@ -216,6 +220,10 @@ describe('the command line', () => {
     ['redis stpo', /takes one of cli, stop, or nothing, got "stpo": did you mean stop\?/],
     ['redis cli x', /got "x"/],
     ['jobs -- x', /swarm jobs takes nothing after --/],
+    ['stop', /swarm stop takes <target>, got nothing/],
+    ['scale web1', /swarm scale takes <master> <n>, got "web1"/],
+    ['roll web1 web2', /swarm roll takes \[master\], got "web1" "web2"/],
+    ['recycle --count 4 1', /--count is not an option of swarm recycle/],
   ];
   for (const [text, message] of refused) {
     it(`refuses: swarm ${text}`, () => assert.throws(() => parse(text), message));

@@ -53,6 +53,7 @@ describe('loadConfig', () => {
       namespace: 'default',
       drainTimeoutMs: 25_000,
       bootTimeoutMs: 60_000,
+      quarantineAfter: 3,
       nodeArguments: [],
       tag: 'app',
       labels: [],

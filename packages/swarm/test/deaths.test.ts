@@ -88,18 +88,18 @@ describe('the record of a death', () => {
     await pass(1);
     assert.equal(written.length, 0);
     release(child.identity, [
-      { queue: 'mail', id: '1', outcome: 'released' },
-      { queue: 'mail', id: '3', outcome: 'released' },
+      { queue: 'mail', id: '1', name: 'n1', outcome: 'quarantined', blame: { exact: 3, shared: 0 } },
+      { queue: 'mail', id: '3', name: 'n3', outcome: 'released', blame: null },
     ]);
     await pass(1);
     assert.equal(written.length, 1);
     const record = written[0] as DeathRecord;
     assert.deepEqual(
-      record.jobs.map(({ id, name, startedAtMs, outcome }) => [id, name, startedAtMs, outcome]),
+      record.jobs.map(({ id, name, startedAtMs, outcome, blame }) => [id, name, startedAtMs, outcome, blame]),
       [
-        ['1', 'n1', 1_250, 'released'],
-        ['2', 'n2', 1_250, 'finished'],
-        ['3', '', null, 'released'],
+        ['1', 'n1', 1_250, 'quarantined', { exact: 3, shared: 0 }],
+        ['2', 'n2', 1_250, 'finished', null],
+        ['3', 'n3', null, 'released', null],
       ],
     );
     assert.deepEqual(record.stderr, ['connecting to redis://me:***@db', 'its last words, read late']);
@@ -141,14 +141,38 @@ describe('the record of a death', () => {
     assert.deepEqual([written[1]?.identity, written[1]?.jobs[0]?.outcome], ['slow', 'pending']);
   });
 
-  it('leaves open what nobody could look for', async (t) => {
+  it('waits for who can look for it, and leaves open what nobody could look for', async (t) => {
+    const { deaths, written, release, pass } = setUp(t);
+    const child = deceased({ jobs: [job('1'), { ...job('2'), queue: 'other' }] });
+    deaths.died(child, TOLD, { sample: undefined, owes: true });
+    release(child.identity, [], { unserved: ['other'] });
+    await pass(9_000);
+    assert.equal(written.length, 0, 'somebody else may');
+    await pass(2_000);
+    assert.deepEqual(
+      written[0]?.jobs.map(({ id, outcome }) => [id, outcome]),
+      [
+        ['1', 'finished'],
+        ['2', 'pending'],
+      ],
+    );
+  });
+
+  it('has what the releaser says of a job', async (t) => {
     const { deaths, written, release, pass } = setUp(t);
     const child = deceased({ jobs: [job('1')] });
     deaths.died(child, TOLD, { sample: undefined, owes: true });
-    release(child.identity, [], { unserved: ['mail'] });
+    const blame = { exact: 3, shared: 0 };
+    const told = [
+      { queue: 'mail', id: '1', name: 'n1', outcome: 'quarantined', blame },
+      { queue: 'mail', id: '9', name: 'late', outcome: 'released', blame: { exact: 1, shared: 0 } },
+    ];
+    release(child.identity, told as unknown as ReleasedJob[]);
     await pass(300);
-    assert.equal(written.length, 1);
-    assert.equal(written[0]?.jobs[0]?.outcome, 'pending');
+    assert.deepEqual(written[0]?.jobs, [
+      { ...job('1'), outcome: 'quarantined', blame },
+      { ...job('9'), name: 'late', startedAtMs: null, outcome: 'released', blame: { exact: 1, shared: 0 } },
+    ]);
   });
 
   it('is written at the end of the master, whatever is known', async (t) => {

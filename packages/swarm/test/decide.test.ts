@@ -159,7 +159,7 @@ class World {
   answerAll(error: string | null = null): void {
     for (const [releaseId, by] of [...this.asked]) {
       this.asked.delete(releaseId);
-      this.feed({ type: 'releaseAnswered', releaseId, by, error });
+      this.feed({ type: 'releaseAnswered', releaseId, by, error, unserved: [] });
     }
   }
 
@@ -339,6 +339,35 @@ describe('decide', () => {
 });
 
 describe('release of a dead child', () => {
+  it('asks again, and others first, for queues that no child works for yet; then says so once and goes on', () => {
+    const world = new World();
+    for (const slot of [0, 1, 2]) world.ready(slot);
+    const owner = world.exit(0) as string;
+    const asked: string[] = [];
+    const answer = (): void => {
+      for (const [releaseId, by] of [...world.asked]) {
+        world.asked.delete(releaseId);
+        asked.push(by);
+        world.feed({ type: 'releaseAnswered', releaseId, by, error: null, unserved: ['late'] });
+      }
+    };
+    const warnings = () =>
+      world.effects.filter((effect) => effect.type === 'log' && effect.fields['owner'] === owner);
+    for (let at = 0; at < 12; at += 1) {
+      answer();
+      world.tick(500);
+    }
+    assert.notEqual(asked[0], asked[1]);
+    assert.ok(asked.length > 10, `asked ${asked.length} times`);
+    assert.deepEqual([warnings().length, world.state.releases[0]?.sweepsDone], [0, 0]);
+    for (let at = 0; at < 20; at += 1) {
+      answer();
+      world.tick(500);
+    }
+    assert.equal(warnings().length, 1);
+    assert.deepEqual(world.settled, [owner]);
+  });
+
   it('is asked of a ready sibling at once, and swept again after 1 s and 5 s', () => {
     const world = new World();
     for (const slot of [0, 1, 2]) world.ready(slot);
@@ -369,6 +398,19 @@ describe('release of a dead child', () => {
     assert.equal(world.asked.get(owner), first, 'it failed: the other one');
     for (const slot of [1, 2]) if (world.identityAt(slot) === first) world.exit(slot);
     assert.equal(world.asked.get(owner), second, 'it died: the other one, in the same event');
+  });
+
+  it('is over at a stop once a sweep has confirmed it, and is left to a successor otherwise', () => {
+    for (const answers of [true, false]) {
+      const world = new World();
+      for (const slot of [0, 1, 2]) world.ready(slot);
+      const owner = world.exit(0) as string;
+      if (answers) world.answerAll();
+      world.feed({ type: 'stopRequested' });
+      world.obey();
+      assert.deepEqual(world.exits, ['stopped']);
+      assert.deepEqual(world.settled, answers ? [owner] : []);
+    }
   });
 
   it('waits for the replacement where no sibling lives', () => {

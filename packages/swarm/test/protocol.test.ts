@@ -60,6 +60,15 @@ const holding = fc.record({
   tokenPrefixes: fc.array(fc.string(), { maxLength: 3 }),
   jobIds: fc.array(fc.string(), { maxLength: 3 }),
 });
+const jobRef = fc.record({ queue: fc.string(), id: fc.string() });
+const death = fc.record({
+  id: fc.string(),
+  cause: fc.string(),
+  detail: fc.string(),
+  atMs: fc.nat(),
+  waiting: fc.array(jobRef, { maxLength: 3 }),
+  pinned: fc.option(jobRef),
+});
 const masterMessage: fc.Arbitrary<MasterMessage> = fc.oneof(
   fc.constant({ type: 'quiet' as const }),
   fc.record({ type: fc.constant('stop' as const), drainTimeoutMs: fc.nat() }),
@@ -67,6 +76,8 @@ const masterMessage: fc.Arbitrary<MasterMessage> = fc.oneof(
     type: fc.constant('release' as const),
     releaseId: fc.string(),
     holdings: fc.array(holding, { maxLength: 3 }),
+    death: fc.option(death),
+    quarantineAfter: fc.option(fc.nat()),
   }),
 );
 

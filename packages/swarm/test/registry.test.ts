@@ -488,7 +488,8 @@ describe('Registry', () => {
   it('takes a client of yours, of ioredis 5 too, and leaves it open', async () => {
     const namespace = newNamespace();
     await new RegistryWriter(client, namespace).beat(report(), null);
-    const require = createRequire(new URL('../../../package.json', import.meta.url));
+    // the ioredis that bullmq 5 brings
+    const require = createRequire(createRequire(import.meta.url).resolve('bullmq5/package.json'));
     const { Redis, version } = {
       ...(require('ioredis') as {
         Redis: new (url: string) => RegistryClient & { ping(): Promise<string>; disconnect(): void };

@@ -1,8 +1,11 @@
 /** Runs a swarm app in this child: boots it, takes its queues, and says how to close it. */
 import type { AppOptions, Processor, QueueOptions } from '../app.js';
 import type { ChildOptions } from '../child-options.js';
+import { missingForAlone } from '../fetch/alone-worker.js';
 import type { Consumer } from '../fetch/consumer.js';
 import { StockConsumer } from '../fetch/stock-consumer.js';
+import type { JobRef } from '../protocol.js';
+import { wake } from '../recovery/move-job.js';
 import { connect } from '../redis/connect.js';
 import { parseRedisUrl } from '../redis/url.js';
 import type { AppDefinition } from './app-registration.js';
@@ -16,10 +19,15 @@ export interface AppSurroundings {
   bullmq: FoundBullmq | null;
   appFile: string;
   abortSignalOf(job: BullJob): AbortSignal;
+  /** Jobs that wait for their turn to run alone. */
+  onWaiting(jobs: readonly JobRef[]): void;
 }
 
-/** Resolves when every queue is taken; the result closes the app. */
-export async function runApp(app: AppDefinition, around: AppSurroundings): Promise<() => Promise<void>> {
+/** Resolves when every queue is taken; the result closes the app, with `force` whatever still runs. */
+export async function runApp(
+  app: AppDefinition,
+  around: AppSurroundings,
+): Promise<(force: boolean) => Promise<void>> {
   const { options, bullmq } = around;
   if (!bullmq) {
     throw new Error(
@@ -30,6 +38,9 @@ export async function runApp(app: AppDefinition, around: AppSurroundings): Promi
   if (options.queues.some(({ weight }) => weight !== null)) {
     around.warn('weights of --queue have no effect in this version: each queue has a Worker of its own');
   }
+  const missing = missingForAlone(bullmq.module);
+  if (missing)
+    around.warn(`bullmq ${bullmq.version} has no ${missing}: jobs to blame for a death do not run alone`);
   const closeBoot = await app.options.boot?.();
   const target = parseRedisUrl(options.redisUrl, '--redis');
   const consumer: Consumer = new StockConsumer({
@@ -39,10 +50,12 @@ export async function runApp(app: AppDefinition, around: AppSurroundings): Promi
     concurrency: options.concurrency ?? DEFAULT_CONCURRENCY,
     queues: queues.map(([name, queue]) => ({ name, process: processorOf(name, queue) })),
     abortSignalOf: around.abortSignalOf,
+    onWaiting: around.onWaiting,
+    wake,
   });
   await consumer.start();
-  return async () => {
-    await consumer.close();
+  return async (force) => {
+    await consumer.close(force);
     if (typeof closeBoot === 'function') await closeBoot();
   };
 }

@@ -10,12 +10,14 @@ export interface BullJob {
   name: string;
   /** Puts an active job back to wait; checked against the lock token, attempts untouched. */
   moveToWait(token: string): Promise<unknown>;
+  moveToFailed(error: Error, token: string, fetchNext: boolean): Promise<unknown>;
 }
 
 /** What BullMQ's scripts run on: ioredis itself in older releases, a thin wrapper of it in newer. */
 export interface BullClient {
   defineCommand(name: string, definition: { numberOfKeys: number; lua: string }): void;
   runCommand?(name: string, args: unknown[]): Promise<unknown>;
+  on(event: string, listener: () => void): unknown;
 }
 
 export interface BullWorker {
@@ -29,7 +31,9 @@ export interface BullWorker {
   /** 5.x: returns nothing, 6.x: a promise. */
   resume(): Promise<void> | undefined;
   close(force?: boolean): Promise<void>;
+  isPaused(): boolean;
   on(event: string, listener: (...args: never[]) => void): unknown;
+  emit(event: string, ...args: unknown[]): boolean;
   /** 5.x. */
   readonly client?: Promise<BullClient>;
   /** 6.x; without `client` where the queue is not on Redis. */
@@ -42,6 +46,7 @@ export interface BullWorker {
 
 export interface BullJobClass {
   new (queue: BullWorker, name: string, data: unknown, opts: object, id: string): BullJob;
+  fromId(queue: BullWorker, id: string): Promise<BullJob | undefined>;
   prototype: Partial<BullJob>;
 }
 
@@ -57,6 +62,8 @@ export interface BullModule {
     new (queue: string, processor: unknown, options: object): BullWorker;
     prototype: WorkerPrototype;
   };
+  /** 6.x. */
+  RedisQueueBackend?: { prototype: object };
 }
 
 export interface FoundBullmq {

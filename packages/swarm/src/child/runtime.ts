@@ -6,7 +6,8 @@ import { realpathSync } from 'node:fs';
 import type { ChildOptions } from '../child-options.js';
 import { identityOf } from '../identity.js';
 import type { MasterMessage } from '../protocol.js';
-import { canRelease, releaseHoldings } from '../recovery/release.js';
+import { canRelease, type Released, releaseHoldings } from '../recovery/release.js';
+import { Strays } from '../recovery/strays.js';
 import { reportAddons } from './addons.js';
 import { type AppDefinition, onAppDefined, provideRuntime } from './app-registration.js';
 import { Heart } from './beat.js';
@@ -18,7 +19,7 @@ import { Departure } from './stop.js';
 import { startWatchdog } from './watchdog.js';
 import { Workers } from './workers.js';
 
-/** An app that has shown no Worker by then gets a hint. */
+/** An app that is not ready by then gets a hint. */
 const HINT_MS = 5_000;
 /** After the drain: hand-back, close hooks and a little more. */
 const LEAVE_GRACE_MS = 3_500;
@@ -39,9 +40,12 @@ class ChildRuntime {
   readonly #workers: Workers;
   readonly #heart: Heart;
   readonly #departure: Departure;
+  readonly #strays: Strays;
+  /** By id: while Redis is gone, a master asks more than once. */
+  readonly #releases = new Map<string, Promise<Released>>();
   #bullmq: FoundBullmq | null = null;
   #phase: 'boot' | 'run' | 'leaving' = 'boot';
-  #closeApp: (() => Promise<void>) | null = null;
+  #closeApp: ((force: boolean) => Promise<void>) | null = null;
 
   constructor(options: ChildOptions, app: string) {
     this.#options = options;
@@ -50,10 +54,20 @@ class ChildRuntime {
     this.#workers = new Workers(options.concurrency, {
       onStarted: (worker, info) => {
         this.#channel.send({ type: 'workerStarted', worker: info });
+        if (canRelease(worker)) this.#strays.watch(worker);
         if (this.#closeApp) return;
         if (this.#options.queues.length > 0) void this.#refuseQueues();
         else this.#readyWith(worker);
       },
+      onStaleEnd: ({ queue, id }) => {
+        const message = `job ${queue}/${id} ended here after it was no longer ours: its result is not kept`;
+        this.#channel.send({ type: 'log', level: 'debug', message });
+      },
+    });
+    this.#strays = new Strays(this.#workers, (jobs) => {
+      const names = jobs.map(({ queue, id }) => `${queue}/${id}`).join(' ');
+      const message = `given back after a reconnect, the reply that brought them was lost: ${names}`;
+      this.#channel.send({ type: 'log', level: 'warn', message });
     });
     this.#heart = new Heart(this.#workers, (beat) => this.#channel.send({ type: 'beat', beat }));
     this.#departure = new Departure(this.#workers, this.#channel, () => this.#close());
@@ -127,9 +141,11 @@ class ChildRuntime {
   }
 
   #hint(): void {
-    if (this.#phase === 'boot' && this.#workers.list.length === 0 && !this.#closeApp) {
-      this.#channel.send({ type: 'log', level: 'warn', message: this.#noWorkers('runs') });
-    }
+    if (this.#phase !== 'boot' || this.#closeApp) return;
+    const queues = this.#workers.list.map(({ name }) => name).join(', ');
+    const unconnected = `not ready: the Workers of ${this.#app} (${queues}) have no connection to their Redis yet`;
+    const message = queues === '' ? this.#noWorkers('runs') : unconnected;
+    this.#channel.send({ type: 'log', level: 'warn', message });
   }
 
   /** An unmodified program is ready when its first Worker has its connections. */
@@ -175,6 +191,7 @@ class ChildRuntime {
         appFile: this.#app,
         warn: (message) => this.#channel.send({ type: 'log', level: 'warn', message }),
         abortSignalOf: (job) => this.#workers.abortSignalOf(job),
+        onWaiting: (jobs) => this.#channel.send({ type: 'waiting', jobs: [...jobs] }),
       });
       this.#ready();
     } catch (error) {
@@ -195,7 +212,7 @@ class ChildRuntime {
       case 'stop':
         return this.#leave(message.drainTimeoutMs);
       case 'release':
-        void this.#release(message.releaseId, message.holdings);
+        void this.#release(message);
         return;
     }
   }
@@ -218,25 +235,29 @@ class ChildRuntime {
     this.#leave(this.#options.drainTimeoutMs);
   }
 
-  async #release(
-    releaseId: string,
-    holdings: Extract<MasterMessage, { type: 'release' }>['holdings'],
-  ): Promise<void> {
+  async #release(order: Extract<MasterMessage, { type: 'release' }>): Promise<void> {
+    const { releaseId } = order;
     try {
-      const { jobs, unserved } = await releaseHoldings(this.#workers, holdings, this.#identity);
+      const underWay = this.#releases.get(releaseId) ?? releaseHoldings(this.#workers, order);
+      this.#releases.set(releaseId, underWay);
+      const { jobs, unserved } = await underWay;
       this.#channel.send({ type: 'released', releaseId, jobs, unserved, error: null });
     } catch (error) {
       const { message } = describe(error);
       this.#channel.send({ type: 'released', releaseId, jobs: [], unserved: [], error: message });
+    } finally {
+      this.#releases.delete(releaseId);
     }
   }
 
   /** A program with handlers of its own closes in its own way; any other has its Workers closed. */
   async #close(): Promise<void> {
     this.#reportMemory();
-    if (this.#closeApp) await this.#closeApp();
+    // a job that was handed back and still runs would be waited for
+    const force = this.#workers.busy > 0;
+    if (this.#closeApp) await this.#closeApp(force);
     const ran = await this.#signals.run();
-    if (!ran) await Promise.all(this.#workers.list.map((worker) => worker.close()));
+    if (!ran) await Promise.all(this.#workers.list.map((worker) => worker.close(force)));
   }
 }
 

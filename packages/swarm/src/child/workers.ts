@@ -14,10 +14,14 @@ export interface HeldJob extends ActiveJob {
   token: string;
   worker: BullWorker;
   abort: AbortController | null;
+  /** No longer ours, although its run here has not come to its end. */
+  stale: boolean;
 }
 
 export interface WorkersListener {
   onStarted(worker: BullWorker, info: WorkerInfo): void;
+  /** A run came to its end after its job was no longer ours: what it returned counts for nothing. */
+  onStaleEnd(job: ActiveJob): void;
 }
 
 export class Workers {
@@ -26,6 +30,7 @@ export class Workers {
   readonly memory = new JobMemory();
   readonly #workers = new Map<BullWorker, WorkerInfo>();
   readonly #held = new Set<HeldJob>();
+  readonly #disowned = new Set<string>();
   readonly #listener: WorkersListener;
   /** null: each Worker's own. */
   readonly #concurrency: number | null;
@@ -84,6 +89,9 @@ export class Workers {
       this.processed++;
       this.failed++;
     });
+    worker.on('lockRenewalFailed', (ids: readonly string[]) => {
+      for (const job of this.#held) if (job.worker === worker && ids.includes(job.id)) job.stale = true;
+    });
     worker.on('closed', () => this.#workers.delete(worker));
     if (this.#quiet) void worker.pause(true);
     this.#listener.onStarted(worker, info);
@@ -103,6 +111,15 @@ export class Workers {
 
   get held(): readonly HeldJob[] {
     return [...this.#held];
+  }
+
+  isHeld(worker: BullWorker, jobId: string): boolean {
+    return this.held.some((job) => job.worker === worker && job.id === jobId);
+  }
+
+  /** A job that somebody else may run from now on: if it still comes, it is not begun. */
+  disown(worker: BullWorker, jobId: string, token: string): void {
+    this.#disowned.add(ownership(worker, jobId, token));
   }
 
   get busy(): number {
@@ -165,6 +182,7 @@ export class Workers {
   #follow(worker: BullWorker, job: BullJob, token: string, run: () => Promise<unknown>): Promise<unknown> {
     // fetched by a wait that was under way when this child went quiet
     if (this.#quiet) return job.moveToWait(token).then(ignore, ignore);
+    if (this.#disowned.delete(ownership(worker, job.id ?? '', token))) return Promise.resolve();
     const held: HeldJob = {
       queue: worker.name,
       id: job.id ?? '',
@@ -174,12 +192,14 @@ export class Workers {
       token,
       worker,
       abort: null,
+      stale: false,
     };
     this.#held.add(held);
     const memoryRun = this.memory.begin(held.queue, held.name);
     const done = (): void => {
       this.#held.delete(held);
       this.memory.end(memoryRun);
+      if (held.stale) this.#listener.onStaleEnd(held);
       if (this.#held.size > 0) return;
       for (const resolve of this.#onIdle.splice(0)) resolve();
     };
@@ -187,6 +207,10 @@ export class Workers {
     running.then(done, done);
     return running;
   }
+}
+
+function ownership(worker: BullWorker, jobId: string, token: string): string {
+  return JSON.stringify([worker.toKey(jobId), token]);
 }
 
 function ignore(): void {}

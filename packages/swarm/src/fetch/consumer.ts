@@ -2,6 +2,6 @@
 export interface Consumer {
   /** Resolves when every queue is taken, on live connections. */
   start(): Promise<void>;
-  /** Closes what it opened. The jobs are drained or handed back before. */
-  close(): Promise<void>;
+  /** Closes what it opened. The jobs are drained or handed back before; `force`: some of these still run. */
+  close(force: boolean): Promise<void>;
 }

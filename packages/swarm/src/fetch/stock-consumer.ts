@@ -1,8 +1,14 @@
-/** A consumer of one stock BullMQ Worker a queue, on one shared connection and a blocking one each. */
+/**
+ * A consumer of one BullMQ Worker a queue, on one shared connection and a blocking one each. A job with blame
+ * runs alone in all of them.
+ */
 import type { Job } from 'bullmq';
 import type { Cluster, Redis } from 'ioredis';
 import type { Processor } from '../app.js';
 import type { BullJob, BullModule, BullWorker } from '../child/bullmq.js';
+import type { JobRef } from '../protocol.js';
+import { AloneGate } from './alone-gate.js';
+import { type AloneWorker, aloneWorkerClass } from './alone-worker.js';
 import type { Consumer } from './consumer.js';
 
 /** Renewed at half of it: a loop that is blocked for less than 30 s loses no job. */
@@ -16,35 +22,66 @@ export interface StockConsumerOptions {
   concurrency: number;
   queues: readonly { name: string; process: Processor }[];
   abortSignalOf(job: BullJob): AbortSignal;
+  /** Jobs that wait for their turn to run alone. */
+  onWaiting(jobs: readonly JobRef[]): void;
+  /** Puts a queue's marker back, for another child to see its jobs. */
+  wake(worker: BullWorker): Promise<void>;
 }
 
 export class StockConsumer implements Consumer {
   readonly #options: StockConsumerOptions;
-  #workers: BullWorker[] = [];
+  #workers: AloneWorker[] = [];
 
   constructor(options: StockConsumerOptions) {
     this.#options = options;
   }
 
   async start(): Promise<void> {
-    const { bullmq, connection, prefix, concurrency, queues } = this.#options;
+    const { bullmq, connection, prefix, concurrency, queues, onWaiting, wake } = this.#options;
+    const gate = new AloneGate({
+      onOpened: () => {
+        for (const worker of this.#workers) worker.onOpened();
+      },
+      onWaiting,
+    });
+    const Worker = aloneWorkerClass(bullmq, gate, wake);
     this.#workers = queues.map(({ name, process: processor }) => {
-      const run = (job: Job, _token: string, signal?: AbortSignal) =>
-        processor(job, { signal: this.#signal(job, signal) });
-      const worker = new bullmq.Worker(name, run, {
-        connection,
-        prefix,
-        concurrency,
-        lockDuration: LOCK_DURATION_MS,
-      });
+      const run = (job: Job, token: string, signal?: AbortSignal) =>
+        this.#run(worker, processor, job, token, signal);
+      const options = { connection, prefix, concurrency, lockDuration: LOCK_DURATION_MS, autorun: false };
+      const worker = new Worker(name, run, options);
       worker.on('error', (error: Error) => console.error(`queue ${name}: ${error.message}`));
       return worker;
     });
+    for (const worker of this.#workers) worker.run().catch((error: unknown) => worker.emit('error', error));
     await Promise.all(this.#workers.map((worker) => worker.waitUntilReady()));
   }
 
-  async close(): Promise<void> {
-    await Promise.all(this.#workers.map((worker) => worker.close()));
+  async #run(
+    worker: AloneWorker,
+    processor: Processor,
+    job: Job,
+    token: string,
+    bullSignal: AbortSignal | undefined,
+  ): Promise<unknown> {
+    const signal = this.#signal(job, bullSignal);
+    const turn = await worker.turn(job as BullJob);
+    signal.throwIfAborted();
+    if (turn === 'leave') await this.#giveBack(worker, job, token);
+    return processor(job, { signal });
+  }
+
+  async #giveBack(worker: AloneWorker, job: Job, token: string): Promise<never> {
+    await job.moveToWait(token);
+    await this.#options.wake(worker);
+    const moved = new Error('put back before it began');
+    // how BullMQ is told that a job has left by itself
+    moved.name = 'DelayedError';
+    throw moved;
+  }
+
+  async close(force: boolean): Promise<void> {
+    await Promise.all(this.#workers.map((worker) => worker.close(force)));
     this.#options.connection.disconnect();
   }
 

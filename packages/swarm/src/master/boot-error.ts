@@ -4,6 +4,8 @@ import type { ChildHandle } from '../process/child-handle.js';
 import type { KillReason } from '../supervisor/state.js';
 import { formatBytes } from '../units.js';
 
+const MAX_LINE_LENGTH = 400;
+
 type Evidence = Pick<ChildHandle, 'uncaught' | 'workers' | 'exit' | 'group'>;
 
 /** The app's own words, where there are any. */
@@ -35,4 +37,20 @@ export function bootError(
   const isAbort = exit?.signal === 'SIGABRT' && maxMemoryBytes !== null;
   const hint = isAbort ? '. If V8 had no memory left: its heap is limited because of --max-memory' : '';
   return `its process ${how} before it was ready, without an error; its output above may say more${hint}`;
+}
+
+/** The same in one line; also of a child that was ready, but did not live for long. */
+export function whyEnded(
+  child: Evidence & Pick<ChildHandle, 'readyAtMs'>,
+  killedFor: KillReason | null,
+  config: Pick<Config, 'app' | 'bootTimeoutMs' | 'groups'>,
+): string {
+  const { uncaught, exit, readyAtMs } = child;
+  if (readyAtMs === null || uncaught) return firstLine(bootError(child, killedFor, config));
+  return `it was ready, and then ${exit?.signal ? `was ended by ${exit.signal}` : `exited with code ${exit?.code ?? 'unknown'}`}`;
+}
+
+function firstLine(text: string): string {
+  const line = text.split('\n', 1)[0] ?? '';
+  return line.length > MAX_LINE_LENGTH ? `${line.slice(0, MAX_LINE_LENGTH)}…` : line;
 }

@@ -56,12 +56,15 @@ export class DeathFile {
     this.#jobs = jobsAtEnd(child);
   }
 
-  /** Somebody has looked for what it held: jobs that were not found were over before it died. */
+  /**
+   * Somebody has looked for what it held: jobs that were not found were over before it died, but for
+   * those of queues that the releaser does not work for.
+   */
   released(jobs: readonly ReleasedJob[], unserved: readonly string[]): void {
-    for (const { queue, id, outcome } of jobs) {
+    for (const { queue, id, name, outcome, blame } of jobs) {
       const known = this.#jobs.find((job) => job.queue === queue && job.id === id);
-      if (known) known.outcome = outcome;
-      else this.#jobs.push(jobOf({ queue, id, name: '', startedAtMs: null }, outcome));
+      if (known) Object.assign(known, { outcome, blame });
+      else this.#jobs.push({ ...jobOf({ queue, id, name, startedAtMs: null }, outcome), blame });
     }
     for (const job of this.#jobs) {
       if (job.outcome === 'pending' && !unserved.includes(job.queue)) job.outcome = 'finished';

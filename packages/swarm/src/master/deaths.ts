@@ -139,7 +139,8 @@ export class Deaths {
     const open = this.#open.get(owner);
     if (!open || error !== null) return;
     open.file.released(jobs, unserved);
-    open.isSettled = true;
+    // another may work for the queues that this one does not
+    open.isSettled = unserved.length === 0;
     this.#close(open);
   }
 

@@ -3,12 +3,14 @@
  * on this host left behind. What is still owed when the master leaves stays in the registry for the next.
  */
 import { isAlive, readStartTicks } from '../process/proc.js';
-import type { Holding } from '../protocol.js';
+import type { DeathNotice, Holding } from '../protocol.js';
 import type { Orphan } from '../recovery/predecessors.js';
 import type { Owed } from '../registry/schema.js';
 
 export class Debts {
   readonly #owed = new Map<string, Holding[]>();
+  /** By owner, until a first sweep was carried out: what is found after it came too late to have run. */
+  readonly #deaths = new Map<string, DeathNotice>();
   #orphans: readonly Orphan[];
 
   constructor(orphans: readonly Orphan[]) {
@@ -21,6 +23,19 @@ export class Debts {
 
   holdingsOf(owner: string): Holding[] {
     return this.#owed.get(owner) ?? [];
+  }
+
+  /** How the owner of debts died. */
+  explain(death: DeathNotice): void {
+    if (this.#owed.has(death.id)) this.#deaths.set(death.id, death);
+  }
+
+  deathOf(owner: string): DeathNotice | null {
+    return this.#deaths.get(owner) ?? null;
+  }
+
+  swept(owner: string): void {
+    this.#deaths.delete(owner);
   }
 
   get list(): Owed[] {
@@ -40,6 +55,7 @@ export class Debts {
   /** @returns the predecessor that owes nothing any more by this, or null */
   settle(owner: string): string | null {
     this.#owed.delete(owner);
+    this.#deaths.delete(owner);
     const orphan = this.#orphans.find((other) => other.owner === owner);
     if (!orphan) return null;
     this.#orphans = this.#orphans.filter((other) => other !== orphan);

@@ -30,7 +30,7 @@ export class Narrator {
     this.log.info('ready', { ...where(child), after, concurrency, bullmq: bullmqVersion });
     if (message.canRelease) return;
     this.log.warn(
-      'this bullmq cannot put jobs back: jobs of a dead child wait for its stalled check (5.56 or later can)',
+      'this bullmq cannot put jobs back: jobs of a dead child wait for its stalled check (5.41 or later can)',
       where(child),
     );
   }
@@ -54,17 +54,16 @@ export class Narrator {
     });
   }
 
-  released(child: ChildHandle, { releaseId: owner, jobs, unserved, error }: Message<'released'>): void {
+  released(child: ChildHandle, { releaseId: owner, jobs, error }: Message<'released'>): void {
     const released = jobs.filter(({ outcome }) => outcome === 'released');
+    const quarantined = jobs.filter(({ outcome }) => outcome === 'quarantined');
     if (error) this.log.warn('release failed, another try follows', { ...where(child), owner, error });
-    if (unserved.length > 0) {
-      const queues = unserved.join(' ');
-      const message =
-        'cannot release: no child works for these queues; their jobs wait for the stalled check';
-      this.log.warn(message, { ...where(child), owner, queues });
-    }
     if (released.length > 0) {
       this.log.warn('released', { ...where(child), owner, released: released.length, jobs: names(released) });
+    }
+    if (quarantined.length > 0) {
+      const count = quarantined.length;
+      this.log.error('quarantined', { ...where(child), owner, quarantined: count, jobs: names(quarantined) });
     }
   }
 

@@ -4,6 +4,9 @@ import type { Sample } from '../process/memory.js';
 import type { ChildRecord, LastDeath, MasterState } from '../registry/schema.js';
 import type { Phase, Slot, SlotState } from '../supervisor/state.js';
 
+/** Between two beats of a child. */
+const BEAT_MS = 1_000;
+
 export function masterState(phase: Phase, slots: readonly Slot[]): MasterState {
   if (phase === 'quiet') return 'quiet';
   if (phase === 'stopping' || phase === 'stopped') return 'stopping';
@@ -33,7 +36,7 @@ export function childRecord(
     heapUsedBytes: beat?.heapUsedBytes ?? null,
     heapLimitBytes: beat?.heapLimitBytes ?? null,
     cpuPercent: sample?.cpuPercent ?? null,
-    loopLagMs: beat?.loopLagMs ?? null,
+    loopLagMs: beat && child.beatAtMs !== null ? Math.max(beat.loopLagMs, silentMs(child.beatAtMs)) : null,
     elu: beat?.elu ?? null,
     busy: beat?.busy ?? 0,
     concurrency: child.concurrency,
@@ -45,6 +48,11 @@ export function childRecord(
     stuckSinceMs: null,
     workers: child.workers,
   };
+}
+
+/** A loop that does not turn cannot say so: a beat that is overdue is lag as well. */
+function silentMs(beatAtMs: number): number {
+  return Math.max(0, Date.now() - beatAtMs - BEAT_MS);
 }
 
 /** While a replacement overlaps, two live in one slot. */

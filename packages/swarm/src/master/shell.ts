@@ -12,22 +12,28 @@ import { type Sample, Sampler } from '../process/memory.js';
 import type { ChildMessage } from '../protocol.js';
 import { holdingsOf } from '../recovery/holdings.js';
 import type { Orphan } from '../recovery/predecessors.js';
+import type { Reply } from '../registry/command-listener.js';
+import type { Command } from '../registry/commands.js';
 import type { DeathStream } from '../registry/death-stream.js';
 import { Reporter } from '../registry/reporter.js';
 import type { ChildRecord, LastDeath, MasterInfo } from '../registry/schema.js';
 import type { MasterReport, RegistryWriter } from '../registry/writer.js';
 import { decide } from '../supervisor/decide.js';
 import type { Effect, SupervisorEvent } from '../supervisor/events.js';
+import { isGoing } from '../supervisor/scale.js';
 import {
   childrenOf,
   DEFAULT_POLICY,
   initialState,
   isSeated,
+  type KillReason,
   nextDueAtMs,
   type Slot,
   type SupervisorState,
 } from '../supervisor/state.js';
-import { bootError } from './boot-error.js';
+import { bootError, whyEnded } from './boot-error.js';
+import { CommandCenter } from './command-center.js';
+import { noticeOf } from './death-notice.js';
 import { type Death, Deaths } from './deaths.js';
 import { Debts } from './debts.js';
 import { JobLedger } from './job-ledger.js';
@@ -65,6 +71,7 @@ export class MasterShell {
   readonly #reporter: Reporter;
   readonly #debts: Debts;
   readonly #deaths: Deaths;
+  readonly #center = new CommandCenter((identity, killedFor) => this.#whyEnded(identity, killedFor));
   readonly #sampler = new Sampler();
   readonly #limits: LimitWatch;
   readonly #jobLedger = new JobLedger();
@@ -80,6 +87,7 @@ export class MasterShell {
   #deciding = false;
   #dueTimer: NodeJS.Timeout | undefined;
   #sampling = false;
+  #wanted = 0;
   #appError: string | null = null;
   #finish: (code: ExitCode) => void = () => {};
 
@@ -145,6 +153,13 @@ export class MasterShell {
     return code;
   }
 
+  /** A request through the registry. */
+  command(command: Command, reply: Reply): void {
+    this.#log.info('command', { ...command });
+    const event = this.#center.take(command, reply, this.#state, performance.now());
+    if (event) this.#enqueue(event);
+  }
+
   #onSignal(event: SupervisorEvent, signal: NodeJS.Signals): void {
     const { phase, roll } = this.#state;
     this.#enqueue(event);
@@ -159,11 +174,10 @@ export class MasterShell {
     if (this.#deciding) return;
     this.#deciding = true;
     for (let next = this.#queue.shift(); next; next = this.#queue.shift()) {
-      const { state, effects } = decide(this.#state, next, {
-        nowMs: performance.now(),
-        random: Math.random(),
-      });
+      const nowMs = performance.now();
+      const { state, effects } = decide(this.#state, next, { nowMs, random: Math.random() });
       this.#state = state;
+      this.#center.observe(state, effects, nowMs);
       for (const effect of effects) this.#carryOut(effect);
     }
     this.#deciding = false;
@@ -189,6 +203,8 @@ export class MasterShell {
           type: 'release',
           releaseId: effect.releaseId,
           holdings: this.#debts.holdingsOf(effect.owner),
+          death: this.#debts.deathOf(effect.owner),
+          quarantineAfter: this.#parts.config.quarantineAfter,
         });
         return;
       case 'settle':
@@ -243,10 +259,11 @@ export class MasterShell {
         void this.#limits.ready(child);
         return;
       case 'released': {
-        const { releaseId, error } = message;
+        const { releaseId, error, unserved } = message;
         this.#narrator.released(child, message);
+        if (error === null) this.#debts.swept(releaseId);
         this.#deaths.released(message);
-        this.#enqueue({ type: 'releaseAnswered', releaseId, by: identity, error });
+        this.#enqueue({ type: 'releaseAnswered', releaseId, by: identity, error, unserved });
         return;
       }
       case 'uncaught':
@@ -261,6 +278,7 @@ export class MasterShell {
         return this.#reporter.changed();
       case 'jobMemory':
         return this.#jobLedger.add(message.kinds);
+      case 'waiting':
       case 'addonLoaded':
       case 'beat':
         return;
@@ -279,6 +297,7 @@ export class MasterShell {
     const { killedFor = null, leavesFor = null } = told ?? {};
     const judged = this.#deaths.died(child, { killedFor, leavesFor }, { sample, owes: held && !drained });
     this.#judged.set(identity, judged);
+    this.#debts.explain(noticeOf(child, judged.cause, Date.now()));
     const death: LastDeath = { atMs: Date.now(), identity, pid, code, signal, cause: judged.cause };
     if (slot) this.#last.set(index, { record: childRecord(slot, child, sample, death), death });
     this.#enqueue({ type: 'childExited', slot: index, identity, drained, held });
@@ -295,6 +314,12 @@ export class MasterShell {
     if (!child || !death) return;
     this.#narrator.exited(child, death, restartInMs);
     if (child.readyAtMs === null) this.#appError = bootError(child, killedFor, this.#parts.config);
+  }
+
+  /** In one line, for whoever asked for a replacement. */
+  #whyEnded(identity: string, killedFor: KillReason | null): string | null {
+    const child = this.#children.get(identity);
+    return child ? whyEnded(child, killedFor, this.#parts.config) : null;
   }
 
   #settle(owner: string): void {
@@ -338,18 +363,26 @@ export class MasterShell {
   }
 
   #report(clockOffsetMs: number): MasterReport {
-    const { info, config } = this.#parts;
+    const { info } = this.#parts;
     const { phase, generation, slots } = this.#state;
     const records = slots.flatMap((slot) => this.#records(slot));
     return {
       info: { ...info, startedAtMs: info.startedAtMs + clockOffsetMs },
       state: masterState(phase, slots),
       generation,
-      count: config.groups.reduce((sum, { count }) => sum + count, 0),
+      count: this.#count(),
       children: records.map((record) => onRedisClock(record, clockOffsetMs)),
       owed: this.#debts.list,
       jobMemory: this.#jobLedger.records,
     };
+  }
+
+  /** Children wanted; it may have been changed at run time. */
+  #count(): number {
+    const { phase, slots } = this.#state;
+    if (phase === 'running' || phase === 'quiet')
+      this.#wanted = slots.filter((slot) => !isGoing(slot)).length;
+    return this.#wanted;
   }
 
   /** Whoever sits in a slot, comes to it or leaves it; an empty one shows its last child. */

@@ -1,8 +1,10 @@
 /** The operating system's signals as a master understands them. Nothing is decided here, nor done. */
+import { isatty } from 'node:tty';
 import type { SupervisorEvent } from '../supervisor/events.js';
 
 /** Within this, a second INT is an echo of the first: terminals and supervisors send several. */
 const SECOND_INT_AFTER_MS = 1_000;
+const STDOUT = 1;
 
 export interface SignalListener {
   onEvent(event: SupervisorEvent, signal: NodeJS.Signals): void;
@@ -13,6 +15,7 @@ export interface SignalListener {
 /** @returns takes the handlers away again */
 export function listenToSignals(listener: SignalListener): () => void {
   let firstIntAtMs: number | null = null;
+  const hadTerminal = isatty(STDOUT);
   const on: Partial<Record<NodeJS.Signals, (signal: NodeJS.Signals) => void>> = {
     SIGTERM: (signal) => listener.onEvent({ type: 'stopRequested' }, signal),
     SIGINT: (signal) => {
@@ -24,8 +27,9 @@ export function listenToSignals(listener: SignalListener): () => void {
     SIGTSTP: (signal) => listener.onEvent({ type: 'quietRequested', slot: null }, signal),
     SIGCONT: (signal) => listener.onEvent({ type: 'resumeRequested', slot: null }, signal),
     SIGHUP: (signal) => {
-      // a terminal that closes takes its programs with it
-      listener.onEvent({ type: process.stdout.isTTY ? 'stopRequested' : 'rollRequested' }, signal);
+      // a terminal that closed is none any more, and takes its programs with it
+      const closed = hadTerminal && !isatty(STDOUT);
+      listener.onEvent({ type: closed ? 'stopRequested' : 'rollRequested' }, signal);
     },
     SIGUSR2: (signal) => listener.onEvent({ type: 'rollRequested' }, signal),
     SIGTTIN: (signal) => listener.onUnused(signal),

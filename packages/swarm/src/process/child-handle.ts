@@ -5,7 +5,7 @@
  * a child said with its last breath (which jobs it took, what killed it) counts.
  */
 import type { ChildProcess } from 'node:child_process';
-import type { ActiveJob, Beat, ChildMessage, MasterMessage, WorkerInfo } from '../protocol.js';
+import type { ActiveJob, Beat, ChildMessage, JobRef, MasterMessage, WorkerInfo } from '../protocol.js';
 import { parseChildMessage, wrap } from '../protocol.js';
 import { heapOomLine, isAbort } from './exit-cause.js';
 import type { Forked } from './fork.js';
@@ -44,6 +44,8 @@ export class ChildHandle {
   concurrency = 0;
   canRelease = false;
   readonly workers: WorkerInfo[] = [];
+  /** Jobs in its hands that wait for their turn to run alone. */
+  waiting: JobRef[] = [];
   uncaught: Extract<ChildMessage, { type: 'uncaught' }> | null = null;
   drained: Extract<ChildMessage, { type: 'drained' }> | null = null;
   exit: Exit | null = null;
@@ -178,6 +180,9 @@ export class ChildHandle {
         this.beatAtMs = Date.now();
         this.beat = message.beat;
         this.concurrency = message.beat.concurrency;
+        break;
+      case 'waiting':
+        this.waiting = message.jobs;
         break;
       case 'uncaught':
         this.uncaught ??= message;

@@ -100,15 +100,14 @@ function childEnvironment(order: ForkOrder, nonce: string): NodeJS.ProcessEnv {
     drainTimeoutMs: config.drainTimeoutMs,
     watchdog: config.watchdog,
   };
-  const inherited: NodeJS.ProcessEnv = {
-    ...(order.redisIsEmbedded ? { REDIS_URL: redisUrl } : {}),
-    ...process.env,
-    ...group.env,
-  };
+  const own: NodeJS.ProcessEnv = { ...process.env, ...group.env };
+  // a platform that has no URL to give may set an empty one
+  const given = order.redisIsEmbedded && !own['REDIS_URL'] ? { REDIS_URL: redisUrl } : {};
   return {
     MALLOC_ARENA_MAX: '2',
-    ...inherited,
-    ...(config.jemalloc ? { LD_PRELOAD: preloadWith(findJemalloc(), inherited['LD_PRELOAD']) } : {}),
+    ...own,
+    ...given,
+    ...(config.jemalloc ? { LD_PRELOAD: preloadWith(findJemalloc(), own['LD_PRELOAD']) } : {}),
     SWARM_SLOT: String(slot),
     SWARM_GENERATION: String(generation),
     SWARM_COUNT: String(group.count),

@@ -1,17 +1,30 @@
 /**
- * Puts jobs back in their queue: a dead child's, found by its lock tokens, or our own, handed back at
- * the end of a drain. Runs in a child, on the connection of one of its own Workers, with BullMQ's own
- * token-checked call: whoever lost a race gets a clean error, and no job is ever put back twice.
+ * Puts a dead child's jobs back in their queues, or fails those that are to blame for too many deaths.
+ * Runs in a living child, on the connections of its own Workers.
+ *
+ * The steps are: find all, charge all, move all. A releaser may die between any two of them, and another
+ * may be at the same work: what is charged is not charged again, what was moved has another token, and
+ * because nothing moves before all is charged, nobody ever finds a job alone that was not.
  */
-import { readFileSync } from 'node:fs';
 import { type BullJobClass, type BullWorker, clientOf, runScript } from '../child/bullmq.js';
-import type { HeldJob, Workers } from '../child/workers.js';
-import type { ActiveJob, Holding, ReleasedJob } from '../protocol.js';
+import type { Workers } from '../child/workers.js';
+import type { DeathNotice, Holding, JobRef, ReleasedJob } from '../protocol.js';
+import { isTooMuch, judge, noteOf, quarantineReason } from './blame.js';
+import { type FoundJob, findHeldJobs } from './held-jobs.js';
+import { luaScript } from './lua-script.js';
+import { failForGood, jobOf, moveToWait, wake } from './move-job.js';
 
-const HELD_JOBS = script('held-jobs');
-const WAKE = script('wake');
-/** Long enough to move a job, short enough not to keep it if this child dies meanwhile. */
-const BORROWED_LOCK_MS = 10_000;
+const CHARGE = luaScript('charge');
+const MAX_NOTES = 20;
+const OTHER_REDIS_MS = 1_000;
+
+export interface ReleaseOrder {
+  /** The same for everybody who releases this child's jobs. */
+  releaseId: string;
+  holdings: readonly Holding[];
+  death: DeathNotice | null;
+  quarantineAfter: number | null;
+}
 
 export interface Released {
   jobs: ReleasedJob[];
@@ -19,125 +32,127 @@ export interface Released {
   unserved: string[];
 }
 
-/** bullmq older than 5.56 has no way to put a job back without charging an attempt. */
+/** bullmq older than 5.41 has no way to put a job back without charging an attempt. */
 export function canRelease(worker: BullWorker): boolean {
   return typeof (worker.Job as BullJobClass | undefined)?.prototype?.moveToWait === 'function';
 }
 
-export async function releaseHoldings(
-  workers: Workers,
-  holdings: readonly Holding[],
-  releaser: string,
-): Promise<Released> {
-  const jobs: ReleasedJob[] = [];
+export async function releaseHoldings(workers: Workers, order: ReleaseOrder): Promise<Released> {
+  const served: { worker: BullWorker; holding: Holding }[] = [];
   const unserved: string[] = [];
-  await Promise.all(
-    holdings.map(async (holding) => {
-      const worker = workers.find(holding);
-      if (worker) jobs.push(...(await releaseHolding(worker, holding, releaser)));
-      else unserved.push(holding.queue);
-    }),
-  );
-  return { jobs, unserved };
-}
-
-async function releaseHolding(
-  worker: BullWorker,
-  holding: Holding,
-  releaser: string,
-): Promise<ReleasedJob[]> {
-  const held = await findHeld(worker, holding.tokenPrefixes, holding.jobIds, `swarm-release:${releaser}`);
-  const jobs = await Promise.all(
-    held.map(async ({ id, token }): Promise<ReleasedJob> => {
-      const moved = await moveToWait(new worker.Job(worker, '', {}, {}, id), token);
-      return { queue: holding.queue, id, outcome: moved ? 'released' : 'finished' };
-    }),
-  );
-  if (jobs.some(({ outcome }) => outcome === 'released')) await wake(worker);
-  return jobs;
-}
-
-/** Hands back what this child still holds, running or not. Returns the jobs that are back in their queue. */
-export async function handBack(workers: Workers): Promise<ActiveJob[]> {
-  const held = workers.held;
-  const moved = await Promise.all(held.map(({ job, token }) => moveToWait(job, token)));
-  const handedBack = held.filter((_, at) => moved[at]);
-  for (const { abort, worker, id } of handedBack) {
-    // it is no longer ours to renew, and BullMQ would say so on the app's stderr
-    worker.lockManager?.untrackJob?.(id);
-    abort?.abort(new Error('the job was handed back: its child stops'));
+  for (const holding of order.holdings) {
+    const worker = workers.find(holding);
+    if (worker) served.push({ worker, holding });
+    else unserved.push(holding.queue);
   }
-  const strays = await Promise.all(workers.list.map((worker) => handBackStrays(worker, held)));
-  for (const worker of new Set(handedBack.map((job) => job.worker))) await wake(worker);
-  return [
-    ...handedBack.map(({ queue, id, name, startedAtMs }) => ({ queue, id, name, startedAtMs })),
-    ...strays.flat(),
-  ];
+  const searches = served.map(({ worker, holding }) => search(worker, holding, order.releaseId));
+  // one that is gone answers nothing, and the jobs on another do not wait for it
+  const patienceMs = new Set(served.map(({ holding }) => holding.redisId)).size > 1 ? OTHER_REDIS_MS : null;
+  const all = await within(Promise.all(searches), patienceMs);
+  const running = all && unserved.length === 0 ? runningAmong(all.flat(), order.death) : null;
+
+  const charges = searches.map(async (found) => {
+    const jobs = await found;
+    return Promise.all(jobs.map((job) => charge(job, order, running)));
+  });
+  await within(Promise.all(charges), patienceMs);
+  const moves = charges.map(async (charged, at) => {
+    const jobs = await Promise.all((await charged).map((job) => move(job, order.quarantineAfter)));
+    const { worker } = served[at] as { worker: BullWorker };
+    if (jobs.some(({ outcome }) => outcome === 'released')) await wake(worker);
+    return jobs;
+  });
+  return { jobs: (await Promise.all(moves)).flat(), unserved };
 }
 
-/** Jobs that carry this Worker's tokens although nobody here runs them: fetched, but not yet begun. */
-async function handBackStrays(worker: BullWorker, known: readonly HeldJob[]): Promise<ActiveJob[]> {
-  const held = await findHeld(worker, [`${worker.id}:`], [], '');
-  const strays = held.filter(({ token }) => !known.some((job) => job.token === token));
-  const moved = await Promise.all(
-    strays.map(({ id, token }) => moveToWait(new worker.Job(worker, '', {}, {}, id), token)),
-  );
-  if (moved.includes(true)) await wake(worker);
-  return strays
-    .filter((_, at) => moved[at])
-    .map(({ id }) => ({ queue: worker.name, id, name: '', startedAtMs: Date.now() }));
+interface OwedJob extends FoundJob, JobRef {
+  worker: BullWorker;
 }
 
-async function findHeld(
-  worker: BullWorker,
-  tokenPrefixes: readonly string[],
-  jobIds: readonly string[],
-  borrowedToken: string,
-): Promise<{ id: string; token: string }[]> {
-  const client = await clientOf(worker);
-  if (!client) return [];
-  const reply = await runScript(
-    client,
-    HELD_JOBS,
-    [worker.toKey('active')],
-    [worker.toKey(''), borrowedToken, BORROWED_LOCK_MS, tokenPrefixes.length, ...tokenPrefixes, ...jobIds],
-  );
-  const flat = (reply as unknown[]).map(String);
-  return flat.flatMap((id, at) => (at % 2 === 0 ? [{ id, token: flat[at + 1] as string }] : []));
+async function search(worker: BullWorker, holding: Holding, releaseId: string): Promise<OwedJob[]> {
+  const { queue, tokenPrefixes, jobIds } = holding;
+  const borrowedToken = `swarm-release:${releaseId}`;
+  const jobs = await findHeldJobs(worker, { tokenPrefixes, reported: { jobIds, borrowedToken } });
+  return jobs.map((job) => ({ ...job, queue, worker }));
 }
 
-/** false: it was no longer ours, by its lock or altogether. What else goes wrong is thrown. */
-async function moveToWait(
-  job: { moveToWait(token: string): Promise<unknown> },
-  token: string,
-): Promise<boolean> {
-  try {
-    await job.moveToWait(token);
-    return true;
-  } catch (error) {
-    if (isLostRace(error)) return false;
-    throw error;
+/** A job that waits for others runs beside nobody; where only such are left, one of them had its turn. */
+function runningAmong(jobs: readonly OwedJob[], death: DeathNotice | null): readonly OwedJob[] {
+  const running = jobs.filter((job) => !waits(job, death));
+  return running.length > 0 ? running : jobs;
+}
+
+function waits(job: JobRef, death: DeathNotice | null): boolean {
+  return death?.waiting.some((other) => isSame(job, other)) ?? false;
+}
+
+function isSame(a: JobRef, b: JobRef): boolean {
+  return a.queue === b.queue && a.id === b.id;
+}
+
+interface ChargedJob extends OwedJob {
+  isLost: boolean;
+  quarantined: boolean;
+}
+
+/** @param running the jobs that ran; null: others may have, that could not be looked for */
+async function charge(
+  job: OwedJob,
+  { death, quarantineAfter }: ReleaseOrder,
+  running: readonly OwedJob[] | null,
+): Promise<ChargedJob> {
+  const uncharged = { ...job, isLost: false, quarantined: false };
+  const ran = running ? running.includes(job) : !waits(job, death);
+  if (!death || !ran) return uncharged;
+  if (job.notes.some((note) => note.death === death.id)) {
+    return { ...uncharged, quarantined: isTooMuch(job.blame, quarantineAfter) };
   }
+  const dumpJob = death.pinned ? isSame(job, death.pinned) : undefined;
+  const alone = running?.length === 1;
+  const { kind, quarantined, exact, shared } = judge({
+    ...job.blame,
+    cause: death.cause,
+    alone,
+    dumpJob,
+    quarantineAfter,
+  });
+  if (kind === 'none') return uncharged;
+  const note = noteOf(death, kind);
+  const field = kind === 'exact' ? 'swarmExact' : 'swarmShared';
+  const client = await clientOf(job.worker);
+  if (!client) return uncharged;
+  const key = job.worker.toKey(job.id);
+  const args = [job.token, field, JSON.stringify(note), note.death, MAX_NOTES];
+  const written = await runScript(client, CHARGE, [key, `${key}:lock`], args);
+  return {
+    ...job,
+    blame: { exact, shared },
+    notes: [...job.notes, note],
+    isLost: written === 0,
+    quarantined,
+  };
 }
 
-/** BullMQ's script errors carry their code: no such job, no lock, not active, somebody else's lock. */
-function isLostRace(error: unknown): boolean {
-  const code = (error as { code?: unknown } | null)?.code;
-  return typeof code === 'number' && [-1, -2, -3, -6].includes(code);
+async function move(job: ChargedJob, quarantineAfter: number | null): Promise<ReleasedJob> {
+  const { worker, queue, id, name, token, blame, notes } = job;
+  const finished: ReleasedJob = { queue, id, name, outcome: 'finished', blame: null };
+  if (job.isLost) return finished;
+  if (job.quarantined && quarantineAfter !== null) {
+    const failed = await failForGood(worker, id, token, quarantineReason(blame, notes, quarantineAfter));
+    return failed ? { queue, id, name, outcome: 'quarantined', blame } : finished;
+  }
+  const moved = await moveToWait(jobOf(worker, id), token);
+  return moved ? { queue, id, name, outcome: 'released', blame } : finished;
 }
 
-async function wake(worker: BullWorker): Promise<void> {
-  const client = await clientOf(worker);
-  if (!client) return;
-  await runScript(
-    client,
-    WAKE,
-    [worker.toKey('prioritized'), worker.toKey('meta'), worker.toKey('marker')],
-    [],
-  );
-}
-
-function script(name: string): { name: string; lua: string } {
-  const lua = readFileSync(new URL(`./${name}.lua`, import.meta.url), 'utf8');
-  return { name: `swarm${name.replace('-', '')}`, lua };
+/** null: not by then, or failed, which is left to whoever waits for the promise itself. */
+async function within<T>(promise: Promise<T>, timeoutMs: number | null): Promise<T | null> {
+  if (timeoutMs === null) return promise;
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<null>((resolve) => {
+    timer = setTimeout(resolve, timeoutMs, null);
+  });
+  const result = await Promise.race([promise.catch(() => null), late]);
+  clearTimeout(timer);
+  return result;
 }

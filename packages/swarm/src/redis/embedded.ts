@@ -239,9 +239,9 @@ function handle(paths: StatePaths, settings: Settings, held: Probe, reused: bool
   };
 }
 
-/** Connections that were just closed may still be listed for a moment. */
+/** Connections that were just closed may still be listed, and `swarm stop` reads its answer just now. */
 async function isUnused(probe: Probe, ownNamePrefix: string | undefined): Promise<boolean> {
-  for (let look = 0; look < 4; look += 1) {
+  for (let look = 0; look < 12; look += 1) {
     if ((await probe.otherClients(ownNamePrefix)) === 0) return true;
     await sleep(POLL_MS);
   }

@@ -5,6 +5,7 @@ import type { DeathRecord } from '../death.js';
 import type { RedisClient } from '../redis/connect.js';
 import { type DeathQuery, type DeathsReading, readDeaths } from './deaths.js';
 import { checkNamespace, DEFAULT_NAMESPACE } from './keys.js';
+import type { RegistryCommand } from './orders.js';
 import {
   type ChildOnHost,
   childrenOf,
@@ -15,6 +16,7 @@ import {
   readSnapshot,
 } from './reader.js';
 import type { JobMemoryOnHost, MasterRecord, RunningJob } from './schema.js';
+import { type CommandOptions, type CommandResult, sendToAll } from './send.js';
 
 export type {
   DeathCause,
@@ -28,7 +30,9 @@ export type {
   UncaughtEvidence,
 } from '../death.js';
 export type { ActiveJob, WorkerInfo } from '../protocol.js';
+export type { Answer } from './commands.js';
 export type { DeathQuery, DeathsReading } from './deaths.js';
+export type { RegistryCommand } from './orders.js';
 export type { ChildOnHost, RegistryClient, RegistrySnapshot } from './reader.js';
 export type {
   ChildRecord,
@@ -41,6 +45,8 @@ export type {
   MasterState,
   RunningJob,
 } from './schema.js';
+export type { CommandOptions, CommandResult } from './send.js';
+export type { Target } from './target.js';
 
 export interface RegistryOptions {
   /**
@@ -55,7 +61,7 @@ export interface RegistryOptions {
 }
 
 /**
- * Reads a registry.
+ * Reads a registry, and sends commands to the masters in it.
  *
  * ```ts
  * const registry = new Registry({ redis: 'redis://localhost' });
@@ -63,8 +69,8 @@ export interface RegistryOptions {
  * await registry.close();
  * ```
  *
- * Connects at the first call. Every method takes two round trips, and rejects with a `SwarmError` within
- * about 5 s when Redis cannot be used. Entries that are malformed are left out.
+ * Connects at the first call. Every method but `send` takes two round trips, and rejects with a `SwarmError`
+ * within about 5 s when Redis cannot be used. Entries that are malformed are left out.
  */
 export class Registry {
   readonly namespace: string;
@@ -113,6 +119,36 @@ export class Registry {
   /** Masters with Redis's time of the reading, which ages are to be counted from, and what was skipped. */
   snapshot(): Promise<RegistrySnapshot> {
     return this.#read((client) => readSnapshot(client, this.namespace));
+  }
+
+  /**
+   * Asks masters to do something, and resolves when each has said what came of it, in the order of
+   * `masters()`.
+   *
+   * ```ts
+   * await registry.send({ type: 'quiet', target: 'all' });
+   * await registry.send({ type: 'recycle', target: child.identity });
+   * await registry.send({ type: 'scale', target: 'web1', count: 8 });
+   * ```
+   *
+   * `target` is what `swarm quiet` and its like take: `all`, an identity or the beginning of one, a pid, a host,
+   * or a slot's number where only one master runs. `roll` without one is of all masters, one after the other, and
+   * ends at the first that could not be rolled. A wedged child can be commanded as well: its master does it.
+   *
+   * What could not be done is a result with `state: 'failed'` and a message that says why: the master is gone, it
+   * does not answer within 5 s (the command is withdrawn then), `deadlineMs` passed (default 10 min; what is under
+   * way goes on). A Redis that goes away meanwhile is waited for. Rejects with a `SwarmError`:
+   * `SWARM_NO_TARGET` (nobody, or several, are called that, or it is stale), `SWARM_BAD_TARGET` (a child where a
+   * master is wanted, or the reverse), `SWARM_BAD_COUNT`, or what `masters()` rejects with.
+   */
+  async send(command: RegistryCommand, options: CommandOptions = {}): Promise<CommandResult[]> {
+    const connection = await this.#connect();
+    try {
+      await connection.ready();
+      return await sendToAll(connection.client, this.namespace, command, options);
+    } catch (error) {
+      throw await connection.explain(error);
+    }
   }
 
   /** Closes the connection if it is this object's own. It may be used again; it then connects anew. */

@@ -11,6 +11,8 @@ export interface RegistryKeys {
   master(identity: string): string;
   /** stream of requests to one master. */
   commands(identity: string): string;
+  /** list of the answers to one request. */
+  reply(id: string): string;
   /** capped stream. */
   deaths: string;
   /** capped stream. */
@@ -28,6 +30,7 @@ export function registryKeys(namespace: string): RegistryKeys {
     masters: `${base}masters`,
     master: (identity) => `${base}master:${identity}`,
     commands: (identity) => `${base}commands:${identity}`,
+    reply: (id) => `${base}reply:${id}`,
     deaths: `${base}deaths`,
     dumps: `${base}dumps`,
   };

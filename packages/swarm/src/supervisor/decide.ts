@@ -262,13 +262,19 @@ function endIfDone(before: SupervisorState, { state, effects }: Decision): Decis
   const after = killedAtStop === state.killedAtStop ? state : { ...state, killedAtStop };
   if (after.phase === 'stopping' && after.slots.length === 0) {
     const reason = after.forced ? 'forced' : after.killedAtStop ? 'killed' : 'stopped';
-    return { state: { ...after, phase: 'stopped' }, effects: [...effects, { type: 'exit', reason }] };
-  }
-  if (after.slots.length > 0 && after.slots.every((slot) => slot.state === 'failed')) {
+    // the later sweeps only make sure: what one of them has confirmed is left to no successor
+    const swept = after.releases.filter(({ sweepsDone }) => sweepsDone > 0);
+    const settled = swept.map(({ owner }): Effect => ({ type: 'settle', owner }));
     return {
       state: { ...after, phase: 'stopped' },
-      effects: [...effects, { type: 'exit', reason: 'app-failed' }],
+      effects: [...effects, ...settled, { type: 'exit', reason }],
     };
+  }
+  if (after.slots.length > 0 && after.slots.every((slot) => slot.state === 'failed')) {
+    // no child was ever ready, so none of them ever held a job
+    const settled = after.releases.map(({ owner }): Effect => ({ type: 'settle', owner }));
+    const exit: Effect = { type: 'exit', reason: 'app-failed' };
+    return { state: { ...after, phase: 'stopped' }, effects: [...effects, ...settled, exit] };
   }
   const shows =
     before.phase !== after.phase || before.slots !== after.slots || before.generation !== after.generation;

@@ -28,7 +28,14 @@ export type MasterEvent =
   | { type: 'killRequested'; identity: string; reason: KillReason }
   | { type: 'redisLost' }
   | { type: 'redisBack' }
-  | { type: 'releaseAnswered'; releaseId: string; by: string; error: string | null }
+  /** `unserved`: queues of the dead child that the releaser does not work for. */
+  | {
+      type: 'releaseAnswered';
+      releaseId: string;
+      by: string;
+      error: string | null;
+      unserved: readonly string[];
+    }
   /** A master that ran here before left a child's jobs behind. */
   | { type: 'predecessorFound'; owner: string };
 

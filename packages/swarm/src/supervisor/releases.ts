@@ -3,7 +3,7 @@
  * it: the sibling may die in it, hang, or find Redis gone, and then another is asked. Each dead child is
  * swept more than once, because a fetch that it had sent may be carried out after its death.
  */
-import type { Effect } from './events.js';
+import type { Effect, SupervisorEvent } from './events.js';
 import { type Child, childrenOf, type Release, type Slot, type SupervisorState } from './state.js';
 
 export function addRelease(
@@ -21,6 +21,7 @@ export function addRelease(
     dueAtMs: nowMs + (state.policy.sweepsAtMs[0] ?? 0),
     askedOf: null,
     lastFailedBy: null,
+    unservedSinceMs: null,
   };
   return { ...state, releases: [...state.releases, release] };
 }
@@ -28,7 +29,7 @@ export function addRelease(
 /** An answer that nobody waits for any more is ignored. */
 export function answerRelease(
   state: SupervisorState,
-  { releaseId, by, error }: { releaseId: string; by: string; error: string | null },
+  { releaseId, by, error, unserved }: Omit<Extract<SupervisorEvent, { type: 'releaseAnswered' }>, 'type'>,
   nowMs: number,
 ): { state: SupervisorState; effects: Effect[] } {
   const effects: Effect[] = [];
@@ -36,6 +37,14 @@ export function answerRelease(
     if (release.id !== releaseId || release.askedOf !== by) return release;
     if (error !== null) {
       return { ...release, askedOf: null, lastFailedBy: by, dueAtMs: nowMs + state.policy.releaseRetryMs };
+    }
+    if (unserved.length > 0) {
+      const unservedSinceMs = release.unservedSinceMs ?? nowMs;
+      if (nowMs - unservedSinceMs < state.policy.unservedMs) {
+        const dueAtMs = nowMs + state.policy.releaseRetryMs;
+        return { ...release, askedOf: null, lastFailedBy: by, unservedSinceMs, dueAtMs };
+      }
+      if (release.sweepsDone === 0) effects.push(nobodyServes(release, unserved));
     }
     const sweepsDone = release.sweepsDone + 1;
     const nextAtMs = state.policy.sweepsAtMs[sweepsDone];
@@ -51,6 +60,11 @@ export function answerRelease(
     };
   });
   return { state: next, effects };
+}
+
+function nobodyServes({ owner }: Release, unserved: readonly string[]): Effect {
+  const message = 'cannot release: no child works for these queues; their jobs wait for the stalled check';
+  return { type: 'log', level: 'warn', slot: null, message, fields: { owner, queues: unserved.join(' ') } };
 }
 
 /** The child that was asked is gone: ask another, now. */

@@ -176,6 +176,7 @@ export function promoteNext(state: SupervisorState, slot: Slot): Decision | null
 
 function giveUp(state: SupervisorState, slot: Slot, next: Next, error: string, moment: Moment): Decision {
   const { wanted } = next;
+  const { generation } = state;
   const announcement: Effect = {
     type: 'announceReplacement',
     slot: slot.index,
@@ -193,12 +194,18 @@ function giveUp(state: SupervisorState, slot: Slot, next: Next, error: string, m
     const retry: Wanted = { ...wanted, dueAtMs: moment.nowMs + waitMs };
     return place(state, slot, [{ ...slot, next: null, wanted: retry, shortLives }, announcement]);
   }
+  const isOfAnEarlierRoll = state.roll === 'none' || (next.child?.generation ?? generation) !== generation;
+  if (isOfAnEarlierRoll) return place(state, slot, [{ ...slot, next: null }, announcement]);
   const slots = state.slots.map((other): Slot => {
     const kept = other.wanted?.reason === 'roll' ? { ...other, wanted: null } : other;
     return other.index === slot.index ? { ...kept, next: null } : kept;
   });
-  const ended: Effect = { type: 'announceRoll', generation: state.generation, error };
-  return { state: { ...state, slots, roll: 'none' }, effects: [announcement, ended] };
+  const ended: Effect = { type: 'announceRoll', generation, error };
+  const rested: Decision = { state: { ...state, slots, roll: 'none' }, effects: [announcement, ended] };
+  if (state.roll !== 'again') return rested;
+  // asked for once more meanwhile: that may well be for the code that mends it
+  const again = requestRoll(rested.state, moment);
+  return { state: again.state, effects: [...rested.effects, ...again.effects] };
 }
 
 /** Begins what waits for its turn, and notices the end of a roll. */

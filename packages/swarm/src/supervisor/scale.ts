@@ -23,6 +23,7 @@ export function scale(
   return { ...same({ ...state, slots }), remove: [] };
 }
 
-function isGoing(slot: Slot): boolean {
+/** It is emptied for good. */
+export function isGoing(slot: Slot): boolean {
   return slot.state === 'stopping' && slot.afterStop === 'remove';
 }

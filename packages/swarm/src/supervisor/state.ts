@@ -100,6 +100,8 @@ export interface Release {
   askedOf: string | null;
   /** Who failed last: somebody else is asked first. */
   lastFailedBy: string | null;
+  /** Since when releasers say that they do not work for all of its queues; null: they do. */
+  unservedSinceMs: number | null;
 }
 
 export interface Policy {
@@ -121,6 +123,8 @@ export interface Policy {
   /** How long a sibling has for a release before another is asked. */
   releaseAnswerMs: number;
   releaseRetryMs: number;
+  /** For how long queues that no child works for are asked about: some programs start a Worker late. */
+  unservedMs: number;
   /** A gap between ticks beyond this means that the clock jumped or the master was stopped. */
   tiltMs: number;
 }
@@ -137,6 +141,7 @@ export const DEFAULT_POLICY: Policy = {
   sweepsAtMs: [0, 1_000, 5_000],
   releaseAnswerMs: 3_000,
   releaseRetryMs: 500,
+  unservedMs: 10_000,
   tiltMs: 4_000,
 };
 

@@ -1,0 +1,119 @@
+/**
+ * Whether a job is to blame for the death of the process that ran it, and whether that is enough. Pure.
+ *
+ * A death counts only if something inside the process brought it about. It is exact for a job that was
+ * alone in the process, or that a dump names, and shared by all jobs that ran there otherwise: one of them
+ * did it. An innocent job can collect shared deaths, so they weigh less; in a swarm app one is enough to
+ * make the job run alone from then on, where the next death tells.
+ */
+import type { Blame, DeathNotice } from '../protocol.js';
+
+/** Ended from within, or by what a job did. Leaving as told, failing to boot and losing a host are no job's fault. */
+const COUNTED: ReadonlySet<string> = new Set([
+  'uncaught',
+  'exit',
+  'signal',
+  'oom-kill',
+  'heap-oom',
+  'max-memory-hard',
+  'stuck',
+  'job-timeout',
+]);
+
+export interface Evidence extends Blame {
+  cause: string;
+  /** No other job ran in the process. */
+  alone: boolean;
+  /** Whether a dump names this job; undefined: there is none, or it names nobody. */
+  dumpJob?: boolean | undefined;
+  /** Exact deaths at which a job is failed for good; null: never. `exact` and `shared` are those before this one. */
+  quarantineAfter: number | null;
+}
+
+export interface Judgement extends Blame {
+  /** How this death counts. */
+  kind: keyof Blame | 'none';
+  quarantined: boolean;
+}
+
+export function judge({ cause, alone, dumpJob, exact, shared, quarantineAfter }: Evidence): Judgement {
+  const kind = kindOf(cause, alone, dumpJob);
+  if (kind === 'none') return { kind, exact, shared, quarantined: false };
+  const blame = { exact, shared, [kind]: (kind === 'exact' ? exact : shared) + 1 };
+  return { ...blame, kind, quarantined: isTooMuch(blame, quarantineAfter) };
+}
+
+function kindOf(cause: string, alone: boolean, dumpJob: boolean | undefined): Judgement['kind'] {
+  if (!COUNTED.has(cause)) return 'none';
+  if (dumpJob !== undefined) return dumpJob ? 'exact' : 'none';
+  return alone ? 'exact' : 'shared';
+}
+
+export function isTooMuch({ exact, shared }: Blame, quarantineAfter: number | null): boolean {
+  if (quarantineAfter === null) return false;
+  return exact >= quarantineAfter || shared >= sharedLimit(quarantineAfter);
+}
+
+/** 10 at the default of 3: a job is quarantined for shared deaths only when nobody else was at all of them. */
+export function sharedLimit(quarantineAfter: number): number {
+  return 3 * quarantineAfter + 1;
+}
+
+/** One death as the job's hash keeps it, in the list `swarmDeaths`. */
+export interface DeathNote {
+  /** Identity of the child that died. */
+  death: string;
+  /** Cause and detail: `oom-kill`, `signal SIGSEGV`. */
+  cause: string;
+  /** Epoch ms. */
+  atMs: number;
+  blame: keyof Blame;
+}
+
+export function noteOf({ id, cause, detail, atMs }: DeathNotice, blame: keyof Blame): DeathNote {
+  return { death: id, cause: detail ? `${cause} ${detail}` : cause, atMs, blame };
+}
+
+/** What is no note is left out: the hash is anybody's to write. */
+export function parseNotes(text: string | null): DeathNote[] {
+  if (!text) return [];
+  try {
+    const list: unknown = JSON.parse(text);
+    return Array.isArray(list) ? list.filter(isNote) : [];
+  } catch {
+    return [];
+  }
+}
+
+function isNote(value: unknown): value is DeathNote {
+  if (typeof value !== 'object' || value === null) return false;
+  const { death, cause, atMs, blame } = value as Record<string, unknown>;
+  const known = blame === 'exact' || blame === 'shared';
+  return known && typeof death === 'string' && typeof cause === 'string' && Number.isFinite(atMs);
+}
+
+/** The reason that the job fails with: `quarantined: its process died 3 times while it ran alone: oom-kill 2026-01-31 12:00:00Z, …` */
+export function quarantineReason(
+  { exact, shared }: Blame,
+  notes: readonly DeathNote[],
+  quarantineAfter: number,
+): string {
+  const kind = exact >= quarantineAfter ? 'exact' : 'shared';
+  const count = kind === 'exact' ? exact : shared;
+  const listed = notes
+    .filter(({ blame }) => blame === kind)
+    .map(({ cause, atMs }) => `${cause} ${secondsOf(atMs)}`);
+  const earlier = listed.length < count ? [`and ${count - listed.length} before`] : [];
+  const how = kind === 'exact' ? 'while it ran alone' : 'while it ran among others';
+  const times = count === 1 ? 'once' : `${count} times`;
+  return `quarantined: its process died ${times} ${how}: ${[...listed, ...earlier].join(', ')}`;
+}
+
+function secondsOf(atMs: number): string {
+  const date = new Date(atMs);
+  if (Number.isNaN(date.getTime())) return 'at an unknown time';
+  return date
+    .toISOString()
+    .replace('T', ' ')
+    .replace(/\.\d+Z/, 'Z');
+}

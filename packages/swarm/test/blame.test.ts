@@ -1,0 +1,106 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import {
+  type DeathNote,
+  isTooMuch,
+  judge,
+  noteOf,
+  parseNotes,
+  quarantineReason,
+  sharedLimit,
+} from '../dist/recovery/blame.js';
+
+const COUNTED = [
+  'uncaught',
+  'exit',
+  'signal',
+  'oom-kill',
+  'heap-oom',
+  'max-memory-hard',
+  'stuck',
+  'job-timeout',
+];
+const UNCOUNTED = ['stopped', 'recycled', 'rolled', 'boot-timeout', 'stop-timeout', 'host-lost', ''];
+const none = { exact: 0, shared: 0, quarantineAfter: 3 };
+
+describe('judge', () => {
+  it('counts what ended the process from within, and nothing else', () => {
+    for (const cause of COUNTED) assert.equal(judge({ ...none, cause, alone: true }).kind, 'exact', cause);
+    for (const cause of UNCOUNTED) assert.equal(judge({ ...none, cause, alone: true }).kind, 'none', cause);
+  });
+
+  it('is exact for a job that was alone or that a dump names, and clears the others then', () => {
+    const cause = 'stuck';
+    assert.equal(judge({ ...none, cause, alone: false }).kind, 'shared');
+    assert.equal(judge({ ...none, cause, alone: false, dumpJob: true }).kind, 'exact');
+    assert.equal(judge({ ...none, cause, alone: false, dumpJob: false }).kind, 'none');
+  });
+
+  it('quarantines at the third exact death, or at the tenth shared one', () => {
+    const exact = (before: number) =>
+      judge({ cause: 'exit', alone: true, exact: before, shared: 9, quarantineAfter: 3 });
+    assert.deepEqual(exact(1), { kind: 'exact', exact: 2, shared: 9, quarantined: false });
+    assert.deepEqual(exact(2), { kind: 'exact', exact: 3, shared: 9, quarantined: true });
+    const shared = (before: number) =>
+      judge({ cause: 'exit', alone: false, exact: 2, shared: before, quarantineAfter: 3 });
+    assert.equal(shared(8).quarantined, false);
+    assert.equal(shared(9).quarantined, true);
+    assert.deepEqual([1, 2, 3, 5].map(sharedLimit), [4, 7, 10, 16]);
+  });
+
+  it('never quarantines for a death that does not count, nor when it is off', () => {
+    fc.assert(
+      fc.property(
+        fc.nat(100),
+        fc.nat(100),
+        fc.boolean(),
+        fc.constantFrom(...COUNTED, ...UNCOUNTED),
+        (exact, shared, alone, cause) => {
+          assert.equal(judge({ cause, alone, exact, shared, quarantineAfter: null }).quarantined, false);
+          const { kind, quarantined, ...blame } = judge({ cause, alone, exact, shared, quarantineAfter: 3 });
+          assert.equal(blame.exact + blame.shared, exact + shared + (kind === 'none' ? 0 : 1));
+          assert.equal(quarantined, kind !== 'none' && isTooMuch(blame, 3));
+        },
+      ),
+    );
+  });
+});
+
+describe('the notes of a job', () => {
+  const note = (at: number, blame: 'exact' | 'shared' = 'exact', cause = 'oom-kill'): DeathNote => {
+    return { death: `host:${at}:x`, cause, atMs: Date.UTC(2026, 0, 31, 12, 0, at), blame };
+  };
+
+  it('survive whatever is in the hash', () => {
+    assert.deepEqual(parseNotes(JSON.stringify([note(1), note(2)])), [note(1), note(2)]);
+    for (const text of [null, '', 'x', '{}', '[1,null,{"death":1}]', '"[]"'])
+      assert.deepEqual(parseNotes(text), []);
+    fc.assert(fc.property(fc.json(), (text) => void parseNotes(text)));
+  });
+
+  it('make the reason, with what each death was', () => {
+    const death = {
+      id: 'host:1:x',
+      cause: 'signal',
+      detail: 'SIGSEGV',
+      atMs: Date.UTC(2026, 0, 31, 12),
+      waiting: [],
+      pinned: null,
+    };
+    const notes = [noteOf(death, 'exact'), note(1), note(2, 'shared'), note(3)];
+    assert.equal(
+      quarantineReason({ exact: 3, shared: 1 }, notes, 3),
+      'quarantined: its process died 3 times while it ran alone: ' +
+        'signal SIGSEGV 2026-01-31 12:00:00Z, oom-kill 2026-01-31 12:00:01Z, oom-kill 2026-01-31 12:00:03Z',
+    );
+    assert.equal(
+      quarantineReason({ exact: 0, shared: 4 }, [note(1, 'shared', 'exit code 3')], 1),
+      'quarantined: its process died 4 times while it ran among others: exit code 3 2026-01-31 12:00:01Z, and 3 before',
+    );
+    assert.match(
+      quarantineReason({ exact: 1, shared: 0 }, [{ ...note(0), atMs: 1e300 }], 1),
+      /^quarantined: its process died once /,
+    );
+  });
+});
