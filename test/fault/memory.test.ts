@@ -11,7 +11,7 @@ import { Trial } from '../support/trial.js';
 const skip = !existsSync('/proc/self/smaps_rollup') && 'PSS is not readable here';
 const LONG = { timeoutMs: 60_000 };
 
-describe('a child that grows', { skip, concurrency: 2 }, () => {
+describe('a child that grows', { skip, concurrency: 3 }, () => {
   let redis: TestRedis;
   before(async () => {
     redis = await startRedis();
