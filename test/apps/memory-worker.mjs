@@ -44,7 +44,7 @@ function delay(ms) {
 
 take(Number(APP_BASELINE_MB));
 const isPreloaded = readFileSync('/proc/self/maps', 'utf8').includes('libjemalloc');
-console.log(`execArgv ${process.execArgv.join(' ')}`);
+console.log(`execArgv ${process.execArgv.join(' ') || 'none'}`);
 console.log(`jemalloc ${isPreloaded ? 'is' : 'is not'} loaded`);
 
 const worker = new Worker(QUEUE_NAME, run, {

@@ -18,6 +18,17 @@ describe('jemalloc', () => {
     }
   });
 
+  it('that is nowhere is an error with the name of the package', () => {
+    assert.throws(
+      () => findJemalloc([join(directory, 'nothing')]),
+      (error) => {
+        assert.equal((error as { code?: string }).code, 'SWARM_NO_JEMALLOC');
+        assert.match((error as Error).message, /apt-get install libjemalloc2|Linux alone/);
+        return true;
+      },
+    );
+  });
+
   it('is known to ldconfig by its whole name', () => {
     const text = `1200 libs found in cache
 \tlibjemalloc.so.2 (libc6,x86-64) => /lib/x86_64-linux-gnu/libjemalloc.so.2

@@ -70,12 +70,16 @@ describe('the memory that jobs leave behind', () => {
     assert.deepEqual(child.take(), { 'q/job': exact(700, -600) });
   });
 
-  it('is looked at 50 times a second at most; fast jobs share a look', () => {
+  it('is looked at after each job that takes its time; fast ones share a look', () => {
+    const slow = new Process();
+    for (let at = 0; at < 500; at += 1) slow.run('slow', 25, at);
+    assert.equal(slow.looks, 1 + 500);
+
     const child = new Process();
-    for (let at = 0; at < 10_000; at += 1) child.run('fast', 0.2, 10);
+    for (let at = 0; at < 20_000; at += 1) child.run('fast', 0.2, 10);
     const taken = child.take()['q/fast'];
-    assert.equal(taken?.runs, 10_000);
-    assert.ok(child.looks <= 2 + 50 + 2 * 50, `${child.looks} looks in 2 s, a burst of 50 included`);
+    assert.equal(taken?.runs, 20_000);
+    assert.ok(child.looks <= 2 + 1_000 / 20 + 4, `${child.looks} looks in 4 s, a first burst included`);
     const middle = taken.values.toSorted((a, b) => a - b)[Math.floor(taken.values.length / 2)];
     assert.equal(middle, 10, 'the mean of those that shared it');
   });
@@ -97,9 +101,24 @@ describe('the memory that jobs leave behind', () => {
     assert.deepEqual(child.take(), { 'q/long': exact(7) }, 'alone again');
   });
 
+  it('is shared by the time since the last look, not by all the time that a job has run', () => {
+    const child = new Process();
+    const long = child.begin('long');
+    child.pass(1_000);
+    for (let at = 0; at < 2; at += 1) {
+      const short = child.begin('short');
+      child.pass(100, at * 2_000);
+      child.memory.end(short);
+    }
+    child.memory.end(long);
+    const shares = child.take();
+    assert.deepEqual(shares['q/short~']?.values, [0, 1_000]);
+    assert.deepEqual(shares['q/long~']?.values, [1_000]);
+  });
+
   it('is marked where kinds mix between two looks, and not where it is one kind', () => {
     const child = new Process();
-    for (let at = 0; at < 200; at += 1) child.run('warm', 0, 0);
+    for (let at = 0; at < 1_000; at += 1) child.run('warm', 0, 0);
     child.take();
     child.run('one', 1, 100);
     child.run('two', 1, 100);

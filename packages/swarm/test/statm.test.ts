@@ -8,13 +8,11 @@ const skip = process.platform !== 'linux' && 'there is no /proc';
 
 describe('statm', () => {
   it('is read in pages', () => {
-    assert.deepEqual(parseStatm('765 447 418 5 0 123 0\n', 4_096), {
-      rssBytes: 447 * 4_096,
-      anonymousBytes: 29 * 4_096,
-    });
-    assert.equal(parseStatm('', 4_096), null);
-    assert.equal(parseStatm('1 2', 4_096), null);
-    assert.equal(parseStatm('1 x 3 4', 4_096), null);
+    const parse = (text: string) => parseStatm(Buffer.from(text), 4_096);
+    const size = { rssBytes: 447 * 4_096, anonymousBytes: 29 * 4_096 };
+    assert.deepEqual(parse('765 447 418 5 0 123 0\n'), size);
+    for (const text of ['', '\n', '1 2', '1 2 3', '1 x 3 4', '1 -2 3 4'])
+      assert.equal(parse(text), null, text);
   });
 
   it('has pages as large as the kernel says', () => {

@@ -3,10 +3,10 @@
  * memory from one look to the next, given to the jobs that ran in between. What a later collection frees is
  * taken off whoever runs then, so that over many runs the sums are what the process really grew by.
  *
- * A look costs 2 µs, and a no-op job 120. So there are 50 looks a second at most; jobs that are faster share
- * what is seen at the next one. With one job at a time, or several of one kind in a row, that is exact; where
- * jobs overlap, or kinds mix between two looks, growth is shared by how long each of them ran in that time, and
- * is marked approximate.
+ * What is kept of each job costs 0.3 µs, where a no-op job costs 120; a look costs ten to fifty times that. So
+ * looks are rationed: jobs that take 25 ms or more have one each, faster ones share what the next one shows.
+ * With one job at a time, or several of one kind in a row, that is exact; where jobs overlap, or kinds mix between
+ * two looks, growth is shared by how long each of them ran in that time, and is marked approximate.
  *
  * Rejected: PSS, a thousand times dearer to read. Anonymous memory is nobody else's (see `statm.ts`), so that its
  * growth is that of PSS, less code that was loaded, which is no job's leak.
@@ -17,8 +17,8 @@ import { Statm } from '../statm.js';
 /** One look's worth of time; unused time is saved for bursts, up to the second. */
 const LOOK_MS = 20;
 const MAX_SAVED_MS = 1_000;
-/** A look at many jobs at once costs more. */
-const LOOK_MS_PER_JOB = 0.05;
+/** A look at many jobs costs more and says less: where they take a millisecond, there is one a second. */
+const LOOK_MS_PER_JOB = 2;
 const MAX_NAME_LENGTH = 256;
 
 /** A job that runs, or ended since the last look. */
@@ -74,7 +74,8 @@ export class JobMemory {
     this.#ended.push(run);
     this.#savedMs = Math.min(MAX_SAVED_MS, this.#savedMs + Math.max(0, nowMs - this.#savedAtMs));
     this.#savedAtMs = nowMs;
-    const priceMs = Math.min(MAX_SAVED_MS, LOOK_MS + LOOK_MS_PER_JOB * this.#active.size);
+    const jobs = this.#active.size + this.#ended.length;
+    const priceMs = Math.min(MAX_SAVED_MS, LOOK_MS + LOOK_MS_PER_JOB * jobs);
     if (this.#savedMs < priceMs) return;
     this.#savedMs -= priceMs;
     this.#look(nowMs);
@@ -102,32 +103,41 @@ export class JobMemory {
 
   /** Gives growth to the runs that were there. */
   #share(growthBytes: number, nowMs: number): void {
-    const runs = [...this.#ended, ...this.#active];
-    const approximate = this.#overlapped || !isOneKind(runs);
-    // so that jobs too fast for the clock have a share
-    const weight = ({ sinceMs, endedAtMs }: Run): number => Math.max(0, (endedAtMs ?? nowMs) - sinceMs) + 0.1;
-    const total = runs.reduce((sum, run) => sum + weight(run), 0);
-    for (const run of runs) {
-      run.leftBytes += (growthBytes * weight(run)) / total;
-      if (approximate) run.approximate = true;
+    const first = this.#ended[0];
+    let isMixed = this.#overlapped;
+    let totalMs = 0;
+    for (const runs of [this.#ended, this.#active]) {
+      for (const run of runs) {
+        totalMs += weightMs(run, nowMs);
+        isMixed ||= first !== undefined && !isSameKind(run, first);
+      }
+    }
+    for (const runs of [this.#ended, this.#active]) {
+      for (const run of runs) {
+        run.leftBytes += (growthBytes * weightMs(run, nowMs)) / totalMs;
+        if (isMixed) run.approximate = true;
+      }
     }
   }
 
   /** One value for each kind: of runs that ended between the same two looks, only their sum is known. */
   #record(ended: readonly Run[]): void {
-    const sums = new Map<string, { first: Run; runs: number; bytes: number }>();
-    let [lastRun, lastSum] = [ended[0], { runs: 0, bytes: 0 }];
+    const sums: { first: Run; runs: number; bytes: number }[] = [];
+    let sum: (typeof sums)[number] | undefined;
     for (const run of ended) {
-      const isSame = lastSum.runs > 0 && lastRun && isAlike(lastRun, run);
-      const sum = isSame ? lastSum : sumOf(sums, run);
+      if (!sum || !isAlike(sum.first, run)) sum = sums.find(({ first }) => isAlike(first, run));
+      if (!sum) {
+        sum = { first: run, runs: 0, bytes: 0 };
+        sums.push(sum);
+      }
       sum.runs += 1;
       sum.bytes += run.leftBytes;
-      [lastRun, lastSum] = [run, sum];
     }
-    for (const [key, { first, runs, bytes }] of sums) this.#add(key, first, runs, bytes / runs);
+    for (const { first, runs, bytes } of sums) this.#add(first, runs, bytes / runs);
   }
 
-  #add(key: string, { queue, name, approximate }: Run, runs: number, bytes: number): void {
+  #add({ queue, name, approximate }: Run, runs: number, bytes: number): void {
+    const key = `${approximate ? '~' : '='}${queue}:${name}`;
     let kind = this.#kinds.get(key);
     if (!kind) {
       if (this.#kinds.size >= MAX_JOB_KINDS) return;
@@ -139,26 +149,17 @@ export class JobMemory {
   }
 }
 
-function sumOf(
-  sums: Map<string, { first: Run; runs: number; bytes: number }>,
-  run: Run,
-): { runs: number; bytes: number } {
-  const key = `${run.approximate ? '~' : '='}${run.queue}:${run.name}`;
-  let sum = sums.get(key);
-  if (!sum) {
-    sum = { first: run, runs: 0, bytes: 0 };
-    sums.set(key, sum);
-  }
-  return sum;
+function isSameKind(one: Run, other: Run): boolean {
+  return one.name === other.name && one.queue === other.queue;
 }
 
 function isAlike(one: Run, other: Run): boolean {
-  return one.name === other.name && one.queue === other.queue && one.approximate === other.approximate;
+  return isSameKind(one, other) && one.approximate === other.approximate;
 }
 
-function isOneKind(runs: readonly Run[]): boolean {
-  const [first] = runs;
-  return runs.every((run) => run.name === first?.name && run.queue === first.queue);
+/** How long it ran since the last look; jobs too fast for the clock have a share, too. */
+function weightMs({ sinceMs, endedAtMs }: Run, nowMs: number): number {
+  return Math.max(0, (endedAtMs ?? nowMs) - sinceMs) + 0.1;
 }
 
 /** Where there is no `/proc`, all of RSS has to do. */

@@ -4,7 +4,8 @@
  * Old space. V8 lets a heap grow to a multiple of what lives in it before it collects, and takes that multiple
  * from the largest size that the heap may have: about 4 where that is 2 GB or more, as it is by default on
  * most machines, 1.3 to 1.6 for 256 MB to 1 GB. A program with 50 MB of live, busy data had a peak RSS of
- * 330 MB by default and 197 MB with `--max-old-space-size=768`; with 150 MB, 732 and 347 MB. So a limit
+ * 330 MB by default and 197 MB with `--max-old-space-size=768`; with 150 MB, 530 to
+ * 730 and 347 MB. So a limit
  * makes for a small heap long before it is reached. It is put where the hard limit is: whatever lies outside
  * of the heap then makes the master act first, by a recycle or by a kill that says why, and V8's own end
  * (an abort, after it has spent its last seconds collecting) is left for where neither works. Below 256 MB the

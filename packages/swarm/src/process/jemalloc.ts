@@ -16,10 +16,13 @@ const LDCONFIG = ['/sbin/ldconfig', '/usr/sbin/ldconfig', 'ldconfig'];
 /** Magic, class, byte order … machine: what two files that fit together have in common. */
 const ELF_HEADER_BYTES = 20;
 
-/** @throws SwarmError `SWARM_NO_JEMALLOC`, with what to install */
-export function findJemalloc(): string {
+/**
+ * @param paths where it may be
+ * @throws SwarmError `SWARM_NO_JEMALLOC`, with what to install
+ */
+export function findJemalloc(paths: Iterable<string> = candidates()): string {
   const own = elfTarget(process.execPath);
-  for (const path of own === null ? [] : candidates()) if (elfTarget(path) === own) return path;
+  for (const path of own === null ? [] : paths) if (elfTarget(path) === own) return path;
   throw usageError(
     'SWARM_NO_JEMALLOC',
     process.platform === 'linux'
