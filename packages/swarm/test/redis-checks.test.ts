@@ -92,7 +92,7 @@ describe('checkRedis', { concurrency: true }, () => {
       'SWARM_REDIS_UNREACHABLE',
       new RegExp(`redis://\\*\\*\\*@127.0.0.1:${port}: .*ECONNREFUSED.*--redis URL.*--redis embedded`),
     );
-    assert.ok(performance.now() - startedAt < 4_500);
+    assert.ok(performance.now() - startedAt < 20_000);
   });
 
   it('waits a little for one that is just starting', async () => {
