@@ -115,7 +115,7 @@ describe('checkRedis', { concurrency: true }, () => {
     server.signal('SIGSTOP');
     const startedAt = performance.now();
     await failure(check(server.url), 'SWARM_REDIS_UNREACHABLE', /no answer in time/);
-    assert.ok(performance.now() - startedAt < 8_000);
+    assert.ok(performance.now() - startedAt < 30_000);
   });
 
   it('tells a wrong password and a missing one', async () => {
@@ -290,7 +290,7 @@ describe('connections', { concurrency: true }, () => {
     server.signal('SIGSTOP');
     const startedAt = performance.now();
     await assert.rejects(client.ping(), /timed out/i);
-    assert.ok(performance.now() - startedAt < 5_000);
+    assert.ok(performance.now() - startedAt < 30_000);
     await until(() => client.status !== 'ready', 'the silent socket is given up', 10_000);
     await assert.rejects(client.ping());
     server.signal('SIGCONT');

@@ -519,7 +519,7 @@ describe('Registry', () => {
     silent.signal('SIGSTOP');
     const startedAt = performance.now();
     await assert.rejects(registry.masters(), { code: 'SWARM_REDIS_UNREACHABLE' });
-    assert.ok(performance.now() - startedAt < 6_000);
+    assert.ok(performance.now() - startedAt < 30_000);
     silent.signal('SIGCONT');
     await until(async () => (await registry.masters().catch(() => null)) !== null, 'it reads again', 15_000);
   });
