@@ -9,7 +9,7 @@ import type { Swarm } from '../support/swarm.js';
 import { Trial } from '../support/trial.js';
 import { waitFor } from '../support/wait.js';
 
-const PREDECESSOR = 'a master on this host ended without stopping; what its children held is released';
+const PREDECESSOR = 'a master that ran on this host left jobs behind; they are released';
 
 describe('owners', { concurrency: 3 }, () => {
   let redis: TestRedis;
