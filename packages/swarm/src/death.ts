@@ -2,6 +2,7 @@
  * The record of one exit: why a process ended, by which evidence, and what became of the jobs that it
  * held. Field names are public: `swarm deaths --json` prints them. Sizes are bytes, times epoch ms.
  */
+import type { Blame } from './protocol.js';
 
 export const DEATH_CAUSES = [
   /** It left as told: at a stop or a scale-down, by a roll, by a recycle. Killed, if it did not leave in time. */
@@ -85,20 +86,16 @@ export const JOB_OUTCOMES = [
 
 export type JobOutcome = (typeof JOB_OUTCOMES)[number];
 
-/** Deaths that a job was present at, this one included. */
-export interface JobBlame {
-  exact: number;
-  shared: number;
-}
-
 export interface DeathJob {
   queue: string;
   id: string;
-  /** Empty where it began too shortly before the death to be known. */
+  /** Empty where it is not known. */
   name: string;
+  /** null: it began after the last beat, so that nobody knows when. */
   startedAtMs: number | null;
   outcome: JobOutcome;
-  blame: JobBlame | null;
+  /** Deaths that it was present at, this one included; null: not looked at. */
+  blame: Blame | null;
 }
 
 /** `[seconds before the death, RSS, PSS, heap used]`; null: not known. */

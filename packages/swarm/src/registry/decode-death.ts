@@ -6,12 +6,12 @@ import {
   type DeathRecord,
   type Evidence,
   JOB_OUTCOMES,
-  type JobBlame,
   type JobOutcome,
   type MemoryPoint,
   type OomEvidence,
   type UncaughtEvidence,
 } from '../death.js';
+import type { Blame } from '../protocol.js';
 import { count, type Fields, fieldsOf, list, numberOf, parse, string, stringOrNull } from './fields.js';
 
 /** null: no record can be made of the text. */
@@ -111,6 +111,6 @@ function decodeJob(value: unknown): DeathJob | null {
   };
 }
 
-function decodeBlame(fields: Fields | null): JobBlame | null {
+function decodeBlame(fields: Fields | null): Blame | null {
   return fields && { exact: count(fields['exact']), shared: count(fields['shared']) };
 }

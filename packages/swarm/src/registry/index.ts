@@ -23,13 +23,12 @@ export type {
   DeathJob,
   DeathRecord,
   Evidence,
-  JobBlame,
   JobOutcome,
   MemoryPoint,
   OomEvidence,
   UncaughtEvidence,
 } from '../death.js';
-export type { ActiveJob, WorkerInfo } from '../protocol.js';
+export type { ActiveJob, Blame, WorkerInfo } from '../protocol.js';
 export type { Answer } from './commands.js';
 export type { DeathQuery, DeathsReading } from './deaths.js';
 export type { RegistryCommand } from './orders.js';
