@@ -100,6 +100,8 @@ export class ChildHandle {
 
   /** SIGKILL to the child and everything that it started. */
   killGroup(): void {
+    // its pid may be another's by now; who was left in its group is killed already
+    if (this.exit) return;
     for (const target of [-this.pid, this.pid]) {
       try {
         process.kill(target, 'SIGKILL');
