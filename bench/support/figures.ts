@@ -7,6 +7,12 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2;
 }
 
+/** Nearest rank: one of the values, never one between two. `share` is from 0 to 1. */
+export function percentile(values: readonly number[], share: number): number {
+  const sorted = ascending(values);
+  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? Number.NaN;
+}
+
 /**
  * Where the true median lies, 95 % sure: two of the values, by the binomial distribution of how many
  * of them are below it (normal approximation). Assumes nothing about how the noise is distributed.

@@ -33,10 +33,12 @@ const BOOT_TIMEOUT_MS = 60_000;
 
 /** @param registryUrl where the master writes; the program's queues are wherever its environment says */
 export async function startSwarm(
-  { app, count, env }: FleetOptions,
+  { app, count, env, nodeArguments = [] }: FleetOptions,
   registryUrl: string,
 ): Promise<Fleet & { swarm: Swarm }> {
-  const swarm = new Swarm(appPath(app), { args: ['--count', String(count), '--redis', registryUrl], env });
+  const nodeFlags = nodeArguments.map((argument) => `--node-arg=${argument}`);
+  const args = ['--count', String(count), '--redis', registryUrl, ...nodeFlags];
+  const swarm = new Swarm(appPath(app), { args, env });
   const fleet = {
     swarm,
     masterPid: swarm.pid,

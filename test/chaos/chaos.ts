@@ -156,6 +156,14 @@ async function strike(
 
 /** Loops do not end by themselves: whoever is still in one when the storm is over is killed. */
 async function killLoops(swarm: Swarm, queues: readonly Queue[], faults: Fault[]): Promise<void> {
+  try {
+    await allEnd(swarm, queues, faults);
+  } catch (error) {
+    throw new Error(`${(error as Error).message}\n${await openJobs(queues)}\n${swarm.tail()}`);
+  }
+}
+
+async function allEnd(swarm: Swarm, queues: readonly Queue[], faults: Fault[]): Promise<void> {
   await waitFor(
     'all jobs end',
     async () => {
@@ -174,6 +182,19 @@ async function killLoops(swarm: Swarm, queues: readonly Queue[], faults: Fault[]
     },
     { timeoutMs: SETTLE_MS, everyMs: 250 },
   );
+}
+
+/** What a storm that does not calm down has left, a line a queue. */
+async function openJobs(queues: readonly Queue[]): Promise<string> {
+  const lines = queues.map(async (queue) => {
+    const counts = await queue.getJobCounts();
+    const active = await queue.getActive();
+    const named = active.slice(0, 8).map((job) => {
+      return `${job.id} ${job.name} run ${job.attemptsStarted} since ${job.processedOn} by ${job.processedBy}`;
+    });
+    return [`${queue.name} ${JSON.stringify(counts)}`, ...named].join('\n  ');
+  });
+  return (await Promise.all(lines)).join('\n');
 }
 
 /** Its main thread used the CPU all the time for a while. */
