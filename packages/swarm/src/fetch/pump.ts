@@ -1,0 +1,452 @@
+/**
+ * Keeps the places of a child busy with the jobs of all of its queues, in their order.
+ *
+ * There are as many places as jobs may run at once, and a job is fetched only by a free one, so their number is never
+ * exceeded. A place that ends a job chooses its next queue first: if that is the same, one script ends the job and
+ * fetches the next. While places are free and no queue shows a job, one blocking call waits for the markers of all of
+ * them. While no place is free nobody waits, because a marker that is taken is hidden from idle children; then what
+ * is known of queues without jobs is renewed by a look, when a job ends, so that order is kept.
+ *
+ * A marker that is taken without a fetch after it is put back. With that, as long as a queue has jobs that can be
+ * fetched, its marker is there or somebody is about to fetch from it: no wake-up is lost. Should one be lost all the same
+ * (a reply that never came), the wait's timeout and its reconnect look at every queue.
+ *
+ * Rejected: a loop a place. Each of them would wait for itself, and who waits for what would be nowhere.
+ */
+
+import type { Sight } from './known.js';
+import { blockJobs, type Order, pick } from './order.js';
+import { Place, PumpQueue, type PumpQueueOptions } from './pump-queue.js';
+
+/** What is known of queues without jobs is taken for true for so long while no place is free … */
+const STALE_MS = 10;
+/** … and renewed from this age on without that anybody waits for it. */
+const RENEW_MS = 5;
+/** Others look by themselves as often as that. */
+const TOLD_MS = 6_000;
+/** After a fetch that Redis refused. */
+const REFUSED_MS = 1_000;
+/** Weight of the last job in what jobs are taken to last. */
+const JOB_MS_SHARE = 0.05;
+
+export interface Mark {
+  /** Index of the queue. */
+  queue: number;
+  /** Epoch ms at which its next delayed job is due; 0: it has jobs. */
+  dueAtMs: number;
+}
+
+/** The markers by which BullMQ says that a queue has jobs, or will have. */
+export interface Marks {
+  /** Takes the first that is there of these queues; null: none for a while, or `wake()` was called. */
+  wait(queues: readonly number[]): Promise<Mark | null>;
+  /** Ends the wait. */
+  wake(): void;
+  putBack(mark: Mark): void;
+  /** What these queues have. */
+  look(queues: readonly number[]): Promise<Sight[]>;
+}
+
+/** Whether the child may fetch at all; see `alone.ts`. */
+export interface FetchPermit {
+  readonly isOpen: boolean;
+  tryFetch(): boolean;
+  endFetch(): void;
+}
+
+export interface PumpOptions<Job> {
+  queues: readonly PumpQueueOptions<Job>[];
+  order: Order;
+  /** How many jobs at once. */
+  places: number;
+  marks: Marks;
+  permit: FetchPermit;
+  onError(error: unknown, queue: number | null): void;
+  nowMs(): number;
+  /** Returns what cancels it. */
+  after(delayMs: number, then: () => void): () => void;
+  random(): number;
+}
+
+export class Pump<Job> {
+  readonly #options: PumpOptions<Job>;
+  readonly #queues: readonly PumpQueue<Job>[];
+  readonly #free: Place[];
+  readonly #timers: ((() => void) | null)[];
+  readonly #timerAtMs: number[];
+  #state: 'idle' | 'running' | 'stopped' = 'idle';
+  /** Fetches under way. */
+  #fetching = 0;
+  #waitsFor: ReadonlySet<number> | null = null;
+  #looking: Promise<void> | null = null;
+  #lookedAtMs = Number.NEGATIVE_INFINITY;
+  /** What a job has taken of late. */
+  #jobMs = 0;
+  #onIdle: (() => void)[] = [];
+
+  constructor(options: PumpOptions<Job>) {
+    this.#options = options;
+    this.#queues = options.queues.map((queue) => new PumpQueue(queue));
+    this.#free = Array.from({ length: options.places }, () => new Place());
+    this.#timers = options.queues.map(() => null);
+    this.#timerAtMs = options.queues.map(() => Number.POSITIVE_INFINITY);
+    for (const [at, { gate }] of this.#queues.entries()) gate?.onRoom(() => this.#onRoom(at));
+  }
+
+  get queues(): readonly PumpQueue<Job>[] {
+    return this.#queues;
+  }
+
+  /** Resolves when it knows what there is, and has begun to take it. */
+  async start(): Promise<void> {
+    await this.#look(true);
+    if (this.#state !== 'idle') return;
+    this.#state = 'running';
+    this.turn();
+  }
+
+  /** Takes nothing any more; what runs goes on. There is no way back. */
+  stop(): void {
+    if (this.#state === 'stopped') return;
+    this.#state = 'stopped';
+    for (const cancel of this.#timers) cancel?.();
+    for (const queue of this.#queues) queue.withdraw();
+    if (this.#waitsFor) this.#options.marks.wake();
+    this.#tellIdle();
+  }
+
+  /** Resolves when nothing runs, and nothing is waited for. */
+  async whenIdle(): Promise<void> {
+    if (!this.#isIdle()) await new Promise<void>((resolve) => this.#onIdle.push(resolve));
+  }
+
+  pause(at: number): void {
+    const queue = this.#queues[at] as PumpQueue<Job>;
+    queue.isPaused = true;
+    queue.withdraw();
+    if (this.#waitsFor?.has(at)) this.#options.marks.wake();
+  }
+
+  resume(at: number): void {
+    const queue = this.#queues[at] as PumpQueue<Job>;
+    if (!queue.isPaused) return;
+    queue.isPaused = false;
+    queue.known.sign();
+    this.turn();
+  }
+
+  /** Markers may have been taken that nobody heard of. */
+  signsWereLost(): void {
+    void this.#look(true);
+  }
+
+  /** Something has changed: gives free places what there is to do, and waits if there is nothing. */
+  turn(): void {
+    if (this.#state !== 'running') return;
+    const nowMs = this.#options.nowMs();
+    while (this.#free.length > 0) {
+      const place = this.#free.at(-1) as Place;
+      const at = this.#choose(place, nowMs, -1);
+      const queue = this.#queues[at];
+      if (!queue) break;
+      if (queue.known.hint <= 0) {
+        void this.#look(false);
+        return;
+      }
+      queue.known.hint -= 1;
+      this.#free.pop();
+      void this.#serve(place, at);
+    }
+    this.#giveMarksBack();
+    if (this.#free.length > 0 && this.#fetching === 0) this.#wait(nowMs);
+  }
+
+  async #serve(place: Place, first: number): Promise<void> {
+    for (let at = first; at >= 0; at = await this.#next(place)) {
+      const queue = this.#queues[at] as PumpQueue<Job>;
+      queue.taken += 1;
+      let job = await this.#fetch(place, queue, at);
+      const ran = job !== null;
+      while (job !== null) job = await this.#run(place, queue, at, job);
+      place.lease?.release();
+      place.lease = null;
+      queue.taken -= 1;
+      if (ran && queue.known.isCapped && !place.fetchesOn) this.#onRoomInCapped(queue);
+    }
+    this.#free.push(place);
+    this.turn();
+    this.#tellIdle();
+  }
+
+  /** Where the place goes on; -1: nowhere, it is free. */
+  async #next(place: Place): Promise<number> {
+    if (this.#state !== 'running') return -1;
+    if (place.mustLook) {
+      place.mustLook = false;
+      await this.#look(false);
+    }
+    const nowMs = this.#options.nowMs();
+    const { planned } = place;
+    place.planned = -1;
+    const at = this.#isOpen(planned, nowMs, -1) ? planned : this.#choose(place, nowMs, -1);
+    const queue = this.#queues[at];
+    if (!queue) return -1;
+    // with others free beside it, they look before they fetch
+    if (this.#free.length > 0 && queue.known.hint <= 0) return -1;
+    queue.known.hint -= 1;
+    return at;
+  }
+
+  async #fetch(place: Place, queue: PumpQueue<Job>, at: number): Promise<Job | null> {
+    this.#fetching += 1;
+    queue.fetching += 1;
+    let job: Job | null = null;
+    try {
+      const admitted = queue.gate === null || (await this.#admit(place, queue));
+      if (admitted && this.#options.permit.tryFetch()) {
+        queue.owesMark = false;
+        job = await queue.source.fetch().finally(() => this.#options.permit.endFetch());
+      }
+    } catch (error) {
+      this.#onRefused(queue, at, error);
+    }
+    this.#fetching -= 1;
+    queue.fetching -= 1;
+    if (job === null) {
+      place.lease?.cancel();
+      place.lease = null;
+      place.left = 0;
+      if (!queue.known.ready) queue.withdraw();
+    }
+    this.#setTimer(at);
+    if (job !== null && this.#free.length > 0) this.turn();
+    return job;
+  }
+
+  async #admit(place: Place, queue: PumpQueue<Job>): Promise<boolean> {
+    place.lease = (await queue.gate?.tryAcquire()) ?? null;
+    if (place.lease === null) {
+      queue.isShut = true;
+      return false;
+    }
+    return this.#state === 'running' && !queue.isPaused;
+  }
+
+  /** Returns the next job of the same queue, if the end of this one has fetched it. */
+  async #run(place: Place, queue: PumpQueue<Job>, at: number, job: Job): Promise<Job | null> {
+    const startedAtMs = this.#options.nowMs();
+    place.asked = false;
+    place.fetchesOn = false;
+    if (place.left > 0 && place.drawn === at) place.left -= 1;
+    let next: Job | null = null;
+    try {
+      next = await queue.source.process(job, () => this.#fetchesOn(place, queue, at), place.lease);
+    } catch (error) {
+      this.#options.onError(error, at);
+    }
+    this.#jobMs += (this.#options.nowMs() - startedAtMs - this.#jobMs) * JOB_MS_SHARE;
+    if (place.fetchesOn) {
+      this.#options.permit.endFetch();
+      if (next === null) {
+        queue.known.missed(place.signs);
+        place.left = 0;
+      }
+      this.#setTimer(at);
+    }
+    if (next !== null && this.#free.length > 0) this.turn();
+    return next;
+  }
+
+  /** Right before a job's end: whether its queue is where the place goes on. */
+  #fetchesOn(place: Place, queue: PumpQueue<Job>, at: number): boolean {
+    // an end that failed is tried again
+    if (place.asked) return place.fetchesOn;
+    place.asked = true;
+    if (this.#state !== 'running') return false;
+    const nowMs = this.#options.nowMs();
+    if (this.#isStale(at, nowMs)) {
+      place.mustLook = true;
+      return false;
+    }
+    const next = this.#choose(place, nowMs, at);
+    if (next !== at || queue.gate || !this.#options.permit.tryFetch()) {
+      place.planned = next;
+      return false;
+    }
+    place.signs = queue.known.signs;
+    queue.owesMark = false;
+    place.fetchesOn = true;
+    return true;
+  }
+
+  /** @param leaving index of the queue that the place is about to leave; -1: none */
+  #choose(place: Place, nowMs: number, leaving: number): number {
+    if (!this.#options.permit.isOpen) return -1;
+    if (place.left > 0 && this.#isOpen(place.drawn, nowMs, leaving)) return place.drawn;
+    const { order, random } = this.#options;
+    const isOpen = (at: number): boolean => this.#isOpen(at, nowMs, leaving);
+    const left = blockJobs(order, this.#jobMs);
+    place.drawn = pick(order, isOpen, this.#queues.length, order.weights === null ? 0 : random());
+    place.left = left;
+    return place.drawn;
+  }
+
+  #isOpen(at: number, nowMs: number, leaving: number): boolean {
+    return this.#queues[at]?.isOpen(nowMs, at === leaving ? 1 : 0) ?? false;
+  }
+
+  /** Whether a queue that would come before this one may have got jobs, and nobody would have heard of it. */
+  #isStale(at: number, nowMs: number): boolean {
+    if (this.#waitsFor) return false;
+    const ageMs = nowMs - this.#lookedAtMs;
+    if (ageMs < RENEW_MS) return false;
+    const end = this.#options.order.weights === null ? at : this.#queues.length;
+    for (let other = 0; other < end; other += 1) {
+      if (other === at || !this.#queues[other]?.isWatchable(nowMs)) continue;
+      if (ageMs >= STALE_MS) return true;
+      void this.#look(false);
+      return false;
+    }
+    return false;
+  }
+
+  /** Looks at the queues of which something is to be learnt, or at all; what it finds is begun. */
+  #look(all: boolean): Promise<void> {
+    this.#looking ??= this.#lookAt(all).then(() => {
+      this.#looking = null;
+      this.turn();
+    });
+    return this.#looking;
+  }
+
+  async #lookAt(all: boolean): Promise<void> {
+    const isOfUse = ({ known, isPaused }: PumpQueue<Job>): boolean =>
+      all || (!isPaused && (!known.ready || known.hint <= 0));
+    const indices = [...this.#queues.keys()].filter((at) => isOfUse(this.#queues[at] as PumpQueue<Job>));
+    const signs = indices.map((at) => this.#queues[at]?.known.signs ?? 0);
+    try {
+      const sights = await this.#options.marks.look(indices);
+      this.#lookedAtMs = this.#options.nowMs();
+      for (const [place, at] of indices.entries()) {
+        this.#queues[at]?.known.saw(sights[place] as Sight, signs[place] as number);
+        this.#setTimer(at);
+      }
+    } catch (error) {
+      this.#options.onError(error, null);
+      // a fetch tells as well
+      for (const { known } of this.#queues) known.hint = Math.max(known.hint, 1);
+    }
+  }
+
+  #wait(nowMs: number): void {
+    const isWanted = (at: number): boolean => this.#queues[at]?.isWatchable(nowMs) ?? false;
+    const wanted = this.#options.permit.isOpen ? [...this.#queues.keys()].filter(isWanted) : [];
+    if (this.#waitsFor) {
+      if (wanted.some((at) => !this.#waitsFor?.has(at))) this.#options.marks.wake();
+      return;
+    }
+    if (wanted.length === 0) return;
+    this.#waitsFor = new Set(wanted);
+    this.#options.marks.wait(wanted).then(
+      (mark) => this.#onWaited(mark),
+      (error: unknown) => {
+        this.#options.onError(error, null);
+        this.#options.after(REFUSED_MS, () => this.#onWaited(null));
+      },
+    );
+  }
+
+  #onWaited(mark: Mark | null): void {
+    this.#waitsFor = null;
+    const nowMs = this.#options.nowMs();
+    this.#lookedAtMs = nowMs;
+    const queue = mark && this.#queues[mark.queue];
+    if (mark && queue) {
+      if (mark.dueAtMs > nowMs) {
+        queue.known.delayed(mark.dueAtMs);
+        queue.toldDueAtMs = 0;
+        this.#setTimer(mark.queue);
+      } else {
+        queue.known.sign();
+        queue.owesMark = true;
+      }
+    }
+    if (this.#state === 'running') {
+      if (mark) this.turn();
+      else void this.#look(true);
+    } else this.#giveMarksBack();
+    this.#tellIdle();
+  }
+
+  /** What was taken and is of no use here is for others. */
+  #giveMarksBack(): void {
+    const isFull = this.#free.length === 0 || this.#state === 'stopped';
+    for (const [at, queue] of this.#queues.entries()) {
+      if (queue.owesMark && queue.fetching === 0) {
+        queue.owesMark = false;
+        this.#options.marks.putBack({ queue: at, dueAtMs: 0 });
+      }
+      if (isFull || queue.isPaused) this.#tellOfDelayed(at, queue);
+    }
+  }
+
+  #tellOfDelayed(at: number, queue: PumpQueue<Job>): void {
+    const { dueAtMs } = queue.known;
+    if (dueAtMs === queue.toldDueAtMs || dueAtMs > this.#options.nowMs() + TOLD_MS) return;
+    queue.toldDueAtMs = dueAtMs;
+    this.#options.marks.putBack({ queue: at, dueAtMs });
+  }
+
+  /** A global place became free by a job that ended here, and no marker tells of it. */
+  #onRoomInCapped(queue: PumpQueue<Job>): void {
+    queue.known.sign();
+    queue.owesMark = true;
+    if (this.#free.length > 0) this.turn();
+    else this.#giveMarksBack();
+  }
+
+  #onRoom(at: number): void {
+    const queue = this.#queues[at] as PumpQueue<Job>;
+    queue.isShut = false;
+    const isOfUse =
+      this.#state === 'running' && this.#free.length > 0 && queue.isOpen(this.#options.nowMs(), 0);
+    if (isOfUse) queue.known.hint = Math.max(queue.known.hint, 1);
+    else queue.gate?.withdraw();
+    this.turn();
+  }
+
+  #onRefused(queue: PumpQueue<Job>, at: number, error: unknown): void {
+    this.#options.onError(error, at);
+    queue.known.limitedUntilMs = this.#options.nowMs() + REFUSED_MS;
+    queue.owesMark = true;
+  }
+
+  #setTimer(at: number): void {
+    const { known } = this.#queues[at] as PumpQueue<Job>;
+    const atMs = this.#state === 'stopped' ? Number.POSITIVE_INFINITY : known.nextSignAtMs;
+    if (this.#timerAtMs[at] === atMs) return;
+    this.#timers[at]?.();
+    this.#timers[at] = null;
+    this.#timerAtMs[at] = atMs;
+    if (!Number.isFinite(atMs)) return;
+    const delayMs = Math.min(Math.max(atMs - this.#options.nowMs(), 0), 2 ** 31 - 1);
+    this.#timers[at] = this.#options.after(delayMs, () => {
+      this.#timers[at] = null;
+      this.#timerAtMs[at] = Number.POSITIVE_INFINITY;
+      const nowMs = this.#options.nowMs();
+      if (nowMs >= known.nextSignAtMs) {
+        known.due(nowMs);
+        this.turn();
+      }
+      this.#setTimer(at);
+    });
+  }
+
+  #isIdle(): boolean {
+    return this.#free.length === this.#options.places && this.#waitsFor === null;
+  }
+
+  #tellIdle(): void {
+    if (this.#state === 'stopped' && this.#isIdle()) for (const resolve of this.#onIdle.splice(0)) resolve();
+  }
+}
