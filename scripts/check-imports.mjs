@@ -16,7 +16,7 @@ const sourceRoot = join(root, 'packages/swarm/src');
 const PART_OF_FILE = [
   [/^(errors|protocol|death|units|suggest|identity|log|output-sink|child-options|statm)\.ts$/, 'shared'],
   [/^(config|config-.*|options?|option-.*|app-path)\.ts$/, 'config'],
-  [/^(app|index)\.ts$/, 'api'],
+  [/^(app|app-check|index)\.ts$/, 'api'],
   [/^(cli|command-line|command-table|help)\.ts$/, 'cli'],
   [/^master\.ts$/, 'master'],
 ];
@@ -36,7 +36,7 @@ const MAY_IMPORT = {
   fetch: ['shared', 'limiter', 'types:api', 'types:child'],
   recovery: ['shared', 'child/bullmq.ts', 'types:child', 'types:registry'],
   child: ['shared', 'fetch', 'limiter', 'recovery', 'redis', 'types:api', 'types:config'],
-  api: ['shared', 'child/app-registration.ts'],
+  api: ['shared', 'child/app-registration.ts', 'types:fetch'],
   platform: ['shared', 'config'],
   master: ['shared', 'supervisor', 'process', 'registry', 'redis', 'recovery', 'types:config'],
   commands: ['shared', 'config', 'master', 'process', 'registry', 'redis', 'platform'],

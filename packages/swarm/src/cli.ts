@@ -48,6 +48,8 @@ async function dispatch(line: CommandLine): Promise<number> {
       return (await import('./commands/ps.js')).ps(await registryOptions(line));
     case 'jobs':
       return (await import('./commands/jobs.js')).jobs(await registryOptions(line));
+    case 'queues':
+      return (await import('./commands/queues.js')).queues(await registryOptions(line));
     case 'deaths': {
       const { deaths, parseLimit } = await import('./commands/deaths.js');
       const query = {

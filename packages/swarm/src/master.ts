@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { Config } from './config.js';
-import { EXIT, type ExitCode, redisError, SwarmError } from './errors.js';
+import { EXIT, type ExitCode, redisError, SwarmError, usageError } from './errors.js';
 import { identityOf } from './identity.js';
 import { createLogger, type Logger } from './log.js';
 import { MasterShell } from './master/shell.js';
@@ -16,7 +16,7 @@ import { type ConnectionRole, connect, type RedisClient } from './redis/connect.
 import { type EmbeddedServer, startEmbedded } from './redis/embedded.js';
 import { resolveRedis } from './redis/resolve.js';
 import { stateDirectory } from './redis/state.js';
-import { parseRedisUrl, redactUrl } from './redis/url.js';
+import { addressOf, parseRedisUrl, redactUrl, redisIdOf } from './redis/url.js';
 import { CommandListener } from './registry/command-listener.js';
 import { DeathStream } from './registry/death-stream.js';
 import { findPredecessors } from './registry/predecessors.js';
@@ -110,7 +110,7 @@ async function check(
 }
 
 async function supervise(config: Config, log: Logger, redis: UsableRedis): Promise<ExitCode> {
-  const info = masterInfo(config);
+  const info = masterInfo(config, redis.url);
   const writer = new RegistryWriter(redis.client, config.namespace);
   const { masters } = await readSnapshot(redis.client, config.namespace);
   const predecessors = findPredecessors(masters, info, (pid, startTicks) => {
@@ -163,6 +163,7 @@ async function supervise(config: Config, log: Logger, redis: UsableRedis): Promi
   listener.start();
   const code = await shell.run().finally(() => listener.close());
   if (code === EXIT.appFailed) throw appFailed(config, shell.appError);
+  if (code === EXIT.usage) throw badUsage(shell.appError ?? '');
   log.info('stopped', { exit: code });
   return code;
 }
@@ -176,7 +177,13 @@ function appFailed(config: Config, appError: string | null): SwarmError {
   );
 }
 
-function masterInfo(config: Config): MasterInfo {
+/** What a child could not be told to run, in its own words: they begin with the code. */
+function badUsage(said: string): SwarmError {
+  const [, code = 'SWARM_BAD_USAGE', message = said] = /^(SWARM_[A-Z_]+): (.*)$/s.exec(said) ?? [];
+  return usageError(code, message);
+}
+
+function masterInfo(config: Config, url: string): MasterInfo {
   const host = rawHostName();
   const { redis, appArguments: _, groups, ...rest } = config;
   return {
@@ -192,6 +199,7 @@ function masterInfo(config: Config): MasterInfo {
     tag: config.tag,
     labels: [...config.labels],
     app: config.app,
+    redisId: redisIdOf(addressOf(parseRedisUrl(url, '--redis'))),
     config: {
       ...rest,
       redis: redis === null ? null : redactUrl(redis),

@@ -20,6 +20,8 @@ export interface WorkerInfo {
   redisId: string;
   /** Missing where locks are not renewed, or nobody knows how. */
   lock?: LockTimes | undefined;
+  /** Jobs of this queue at once in this child, at most. Missing: not said. */
+  concurrency?: number | undefined;
 }
 
 /** How long a job's lock lasts, and how often it is renewed while the job runs. */
@@ -51,7 +53,12 @@ export interface Beat {
   jobs: ActiveJob[];
   processed: number;
   failed: number;
+  /** Jobs begun, a number for each Worker in the order of `workerStarted`; at most `MAX_LISTED_WORKERS`. */
+  started: number[];
 }
+
+/** Of those that came after, a beat does not say how many jobs they began. */
+export const MAX_LISTED_WORKERS = 200;
 
 /** A beat lists no more jobs than this; `busy` counts all of them. */
 export const MAX_LISTED_JOBS = 100;
@@ -167,7 +174,14 @@ export type ChildMessage =
   | { type: 'waiting'; jobs: JobRef[] }
   | { type: 'jobMemory'; kinds: JobGrowth[] }
   /** The app could not be loaded, or an error nobody caught ends the child. */
-  | { type: 'uncaught'; phase: 'boot' | 'run'; message: string; stack: string }
+  | {
+      type: 'uncaught';
+      phase: 'boot' | 'run';
+      message: string;
+      stack: string;
+      /** What the master was told to run cannot be run: another try ends the same way. */
+      isUsage?: boolean | undefined;
+    }
   /** Answer to `release`. `unserved` names queues of the request that no Worker here serves. */
   | { type: 'released'; releaseId: string; jobs: ReleasedJob[]; unserved: string[]; error: string | null }
   /** Answer to `sweep`. */
@@ -211,7 +225,7 @@ export function parseChildMessage(raw: unknown): Parsed<ChildMessage> {
 
 type Check = (value: unknown) => boolean;
 type Fields<M extends { type: string }> = {
-  [T in M['type']]: { [F in Exclude<keyof Extract<M, { type: T }>, 'type'>]: Check };
+  [T in M['type']]: { [F in Exclude<keyof Extract<M, { type: T }>, 'type'>]-?: Check };
 };
 
 const isString: Check = (value) => typeof value === 'string';
@@ -222,6 +236,10 @@ const nullOr =
   (check: Check): Check =>
   (value) =>
     value === null || check(value);
+const undefinedOr =
+  (check: Check): Check =>
+  (value) =>
+    value === undefined || check(value);
 const oneOf =
   (...words: string[]): Check =>
   (value) =>
@@ -241,7 +259,8 @@ const isWorkerInfo = record({
   prefix: isString,
   tokenPrefix: isString,
   redisId: isString,
-  lock: (value) => value === undefined || isLockTimes(value),
+  lock: undefinedOr(isLockTimes),
+  concurrency: undefinedOr(isCount),
 });
 const isActiveJob = record({ queue: isString, id: isString, name: isString, startedAtMs: isCount });
 const isJobRef = record({ queue: isString, id: isString });
@@ -299,6 +318,7 @@ const CHILD_FIELDS: Fields<ChildMessage> = {
       jobs: (value) => Array.isArray(value) && value.length <= MAX_LISTED_JOBS && value.every(isActiveJob),
       processed: isCount,
       failed: isCount,
+      started: listOf(isCount, MAX_LISTED_WORKERS),
     }),
   },
   waiting: { jobs: listOf(isJobRef) },
@@ -314,7 +334,12 @@ const CHILD_FIELDS: Fields<ChildMessage> = {
       MAX_JOB_KINDS,
     ),
   },
-  uncaught: { phase: oneOf('boot', 'run'), message: isString, stack: isString },
+  uncaught: {
+    phase: oneOf('boot', 'run'),
+    message: isString,
+    stack: isString,
+    isUsage: undefinedOr(isBoolean),
+  },
   released: {
     releaseId: isString,
     jobs: listOf(

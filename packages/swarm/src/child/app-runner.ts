@@ -1,24 +1,31 @@
 /** Runs a swarm app in this child: boots it, takes its queues, and says how to close it. */
-import type { AppOptions, Processor, QueueOptions } from '../app.js';
 import type { ChildOptions } from '../child-options.js';
+import { usageError } from '../errors.js';
 import { missingForAlone } from '../fetch/alone-worker.js';
 import type { Consumer } from '../fetch/consumer.js';
+import type { AppQueue } from '../fetch/job-run.js';
+import { MultiConsumer } from '../fetch/multi-consumer.js';
+import { missingForQueueWorkers } from '../fetch/queue-worker.js';
 import { StockConsumer } from '../fetch/stock-consumer.js';
 import type { JobRef } from '../protocol.js';
 import { wake } from '../recovery/move-job.js';
-import { connect } from '../redis/connect.js';
-import { parseRedisUrl } from '../redis/url.js';
+import { type ConnectionRole, connect, type RedisClient } from '../redis/connect.js';
+import { parseRedisUrl, type RedisTarget } from '../redis/url.js';
+import { appQueues } from './app-queues.js';
 import type { AppDefinition } from './app-registration.js';
-import type { BullJob, FoundBullmq } from './bullmq.js';
+import type { FoundBullmq } from './bullmq.js';
+import type { Workers } from './workers.js';
 
 const DEFAULT_CONCURRENCY = 5;
 
 export interface AppSurroundings {
   warn(message: string): void;
   options: ChildOptions;
+  /** The child's. */
+  identity: string;
   bullmq: FoundBullmq | null;
   appFile: string;
-  abortSignalOf(job: BullJob): AbortSignal;
+  workers: Pick<Workers, 'share' | 'add' | 'abort' | 'abortSignalOf'>;
   /** Jobs that wait for their turn to run alone. */
   onWaiting(jobs: readonly JobRef[]): void;
 }
@@ -28,31 +35,21 @@ export async function runApp(
   app: AppDefinition,
   around: AppSurroundings,
 ): Promise<(force: boolean) => Promise<void>> {
-  const { options, bullmq } = around;
+  const { options, bullmq, identity } = around;
   if (!bullmq) {
     throw new Error(
       `no bullmq to be found from ${around.appFile}: install it beside the app (npm install bullmq)`,
     );
   }
-  const queues = chooseQueues(app.options, options);
-  if (options.queues.some(({ weight }) => weight !== null)) {
-    around.warn('weights of --queue have no effect in this version: each queue has a Worker of its own');
-  }
-  const missing = missingForAlone(bullmq.module);
-  if (missing)
-    around.warn(`bullmq ${bullmq.version} has no ${missing}: jobs to blame for a death do not run alone`);
-  const closeBoot = await app.options.boot?.();
   const target = parseRedisUrl(options.redisUrl, '--redis');
-  const consumer: Consumer = new StockConsumer({
-    bullmq: bullmq.module,
-    connection: connect(target, { name: 'swarm-child', role: 'jobs', tlsNoVerify: options.redisTlsNoVerify }),
-    prefix: options.prefix,
-    concurrency: options.concurrency ?? DEFAULT_CONCURRENCY,
-    queues: queues.map(([name, queue]) => ({ name, process: processorOf(name, queue) })),
-    abortSignalOf: around.abortSignalOf,
-    onWaiting: around.onWaiting,
-    wake,
-  });
+  if (target.kind === 'cluster') checkPrefix(options.prefix);
+  const open = (role: ConnectionRole, name: string): RedisClient =>
+    connect(target, { name, role, tlsNoVerify: options.redisTlsNoVerify });
+  const client = open('jobs', 'swarm-child');
+  const gateAround = { identity, client, connect: (name: string) => open('blocking', name) };
+  const queues = appQueues(app.options, options, (limit) => limit.openGate(gateAround));
+  const closeBoot = await app.options.boot?.();
+  const consumer = consumerOf({ queues, target, client, bullmq, open }, around);
   await consumer.start();
   return async (force) => {
     await consumer.close(force);
@@ -60,29 +57,69 @@ export async function runApp(
   };
 }
 
-function chooseQueues(app: AppOptions, { queues }: ChildOptions): [string, QueueOptions][] {
-  const all = Object.entries(app.queues);
-  if (queues.length === 0) return all;
-  return queues.map(({ name }) => {
-    const queue = Object.hasOwn(app.queues, name) ? app.queues[name] : undefined;
-    if (queue) return [name, queue];
-    const known = all.map(([known]) => known).join(', ');
-    throw new Error(
-      `SWARM_UNKNOWN_QUEUE: --queue names ${JSON.stringify(name)}, but the app defines ${known}`,
-    );
-  });
+interface ConsumerParts {
+  queues: readonly AppQueue[];
+  target: RedisTarget;
+  client: RedisClient;
+  bullmq: FoundBullmq;
+  open(role: ConnectionRole, name: string): RedisClient;
 }
 
-function processorOf(queueName: string, queue: QueueOptions): Processor {
-  if (typeof queue === 'function') return queue;
-  if (queue.process) return queue.process;
-  const { jobs } = queue;
-  return (job, context) => {
-    const processor = Object.hasOwn(jobs, job.name) ? jobs[job.name] : undefined;
-    if (processor) return processor(job, context);
-    const known = Object.keys(jobs).join(', ');
-    throw new Error(
-      `queue ${queueName} has no processor for jobs named ${JSON.stringify(job.name)}, only for ${known}`,
-    );
+function consumerOf({ queues, client, bullmq, open }: ConsumerParts, around: AppSurroundings): Consumer {
+  const { options, workers, onWaiting } = around;
+  const concurrency = options.concurrency ?? DEFAULT_CONCURRENCY;
+  const common = {
+    bullmq: bullmq.module,
+    prefix: options.prefix,
+    concurrency,
+    abortSignalOf: workers.abortSignalOf.bind(workers),
+    onWaiting,
+    wake,
   };
+  const missing = missingForQueueWorkers(bullmq.module);
+  if (missing === null) {
+    workers.share(concurrency);
+    return new MultiConsumer({
+      ...common,
+      client,
+      blocking: open('blocking', 'swarm-child-wait'),
+      queues,
+      abort: workers.abort.bind(workers),
+      onWorker: workers.add.bind(workers),
+    });
+  }
+  fallBack(`bullmq ${bullmq.version} has no ${missing}`, queues, around);
+  const lacksAlone = missingForAlone(bullmq.module);
+  if (lacksAlone)
+    around.warn(`bullmq ${bullmq.version} has no ${lacksAlone}: jobs to blame for a death do not run alone`);
+  return new StockConsumer({ ...common, connection: client, queues });
+}
+
+/** What cannot be had is said; what must not be ignored is refused. */
+function fallBack(why: string, queues: readonly AppQueue[], { warn }: AppSurroundings): void {
+  const limited = queues.find(
+    ({ gate, maxActive, nameGates }) => gate || maxActive !== null || nameGates.size > 0,
+  );
+  const cure = 'update bullmq to 5.41 or later';
+  if (limited) {
+    throw usageError(
+      'SWARM_BULLMQ_TOO_OLD',
+      `queue ${limited.name} has a limit or maxActive, which cannot be kept: ${why}; ${cure}`,
+    );
+  }
+  const isWeighted = queues.some(({ weight }) => weight !== null);
+  warn(
+    `${why}: each queue has a Worker of its own, so --concurrency holds for each queue` +
+      `${isWeighted ? ', weights have no effect' : ''} and queues have no order; ${cure}`,
+  );
+}
+
+/** One blocking call waits for all queues, so on a cluster they must share a slot. */
+function checkPrefix(prefix: string): void {
+  if (/\{[^}]+\}/.test(prefix)) return;
+  throw usageError(
+    'SWARM_BAD_PREFIX',
+    `--prefix needs a hash tag on Redis Cluster, so that all queues of a child are in one slot, got ${JSON.stringify(prefix)}: ` +
+      `use for example --prefix {${prefix.replace(/[{}]/g, '') || 'bull'}}, with the same prefix wherever jobs are added`,
+  );
 }

@@ -5,7 +5,7 @@
  * Rejected: to follow BullMQ's events. A job that ends by DelayedError, RateLimitError or
  * WaitingChildrenError emits none, and would be counted as active for ever.
  */
-import { type ActiveJob, MAX_LISTED_JOBS, type WorkerInfo } from '../protocol.js';
+import { type ActiveJob, MAX_LISTED_JOBS, MAX_LISTED_WORKERS, type WorkerInfo } from '../protocol.js';
 import { type BullJob, type BullModule, type BullWorker, lockTimesOf, redisIdOfWorker } from './bullmq.js';
 import { JobMemory } from './job-memory.js';
 
@@ -28,12 +28,16 @@ export class Workers {
   processed = 0;
   failed = 0;
   readonly memory = new JobMemory();
-  readonly #workers = new Map<BullWorker, WorkerInfo>();
+  readonly #workers = new Map<BullWorker, KnownWorker>();
+  /** Jobs begun, by Worker in the order in which they were announced. */
+  readonly #started: number[] = [];
   readonly #held = new Set<HeldJob>();
   readonly #disowned = new Set<string>();
   readonly #listener: WorkersListener;
   /** null: each Worker's own. */
   readonly #concurrency: number | null;
+  /** What all Workers share; null: each has its own. */
+  #total: number | null = null;
   #quiet = false;
   #onIdle: (() => void)[] = [];
 
@@ -74,24 +78,35 @@ export class Workers {
     this.add(worker);
   }
 
-  add(worker: BullWorker): void {
+  /** All Workers that are added from now on share so many places. */
+  share(total: number): void {
+    this.#total = total;
+  }
+
+  /** @param places jobs of it at once, where Workers share them */
+  add(worker: BullWorker, places?: number): void {
     if (this.#workers.has(worker)) return;
+    if (this.#concurrency !== null && this.#total === null) worker.concurrency = this.#concurrency;
     const info: WorkerInfo = {
       queue: worker.name,
       prefix: worker.opts.prefix ?? 'bull',
       tokenPrefix: `${worker.id}:`,
       redisId: redisIdOfWorker(worker),
       lock: lockTimesOf(worker),
+      concurrency: places ?? worker.concurrency,
     };
-    this.#workers.set(worker, info);
-    if (this.#concurrency !== null) worker.concurrency = this.#concurrency;
+    this.#workers.set(worker, { info, index: this.#started.push(0) - 1 });
     worker.on('completed', () => this.processed++);
     worker.on('failed', () => {
       this.processed++;
       this.failed++;
     });
     worker.on('lockRenewalFailed', (ids: readonly string[]) => {
-      for (const job of this.#held) if (job.worker === worker && ids.includes(job.id)) job.stale = true;
+      for (const job of this.#held) {
+        if (job.worker !== worker || !ids.includes(job.id)) continue;
+        job.stale = true;
+        abortOf(job).abort(new Error('the lock of the job was lost'));
+      }
     });
     worker.on('closed', () => this.#workers.delete(worker));
     if (this.#quiet) void worker.pause(true);
@@ -103,7 +118,7 @@ export class Workers {
   }
 
   find(queue: { queue: string; prefix: string; redisId: string }): BullWorker | undefined {
-    for (const [worker, info] of this.#workers) {
+    for (const [worker, { info }] of this.#workers) {
       if (info.queue === queue.queue && info.prefix === queue.prefix && info.redisId === queue.redisId)
         return worker;
     }
@@ -128,9 +143,15 @@ export class Workers {
   }
 
   get concurrency(): number {
+    if (this.#total !== null) return this.#total;
     let sum = 0;
     for (const worker of this.#workers.keys()) sum += worker.concurrency;
     return sum;
+  }
+
+  /** For the beat: see `Beat.started`. */
+  get started(): number[] {
+    return this.#started.slice(0, MAX_LISTED_WORKERS);
   }
 
   /** Oldest first, capped for the beat. */
@@ -146,11 +167,16 @@ export class Workers {
   /** The signal that a swarm app's processor gets: aborted when its job is taken from it. */
   abortSignalOf(job: BullJob): AbortSignal {
     for (const held of this.#held) {
-      if (held.job !== job) continue;
-      held.abort ??= new AbortController();
-      return held.abort.signal;
+      if (held.job === job) return abortOf(held).signal;
     }
     return AbortSignal.abort();
+  }
+
+  /** Aborts the signal of a job of this Worker that runs, without an id of all of them; returns whether there is one. */
+  abort(worker: BullWorker, jobId: string | null, reason: string | undefined): boolean {
+    const jobs = this.held.filter((held) => held.worker === worker && (jobId === null || held.id === jobId));
+    for (const held of jobs) abortOf(held).abort(reason);
+    return jobs.length > 0;
   }
 
   /** Takes no new jobs. `forGood` also ends the waits for jobs, from which there is no way back. */
@@ -196,6 +222,8 @@ export class Workers {
       stale: false,
     };
     this.#held.add(held);
+    const index = this.#workers.get(worker)?.index;
+    if (index !== undefined) this.#started[index] = (this.#started[index] ?? 0) + 1;
     const memoryRun = this.memory.begin(held.queue, held.name);
     const done = (): void => {
       this.#held.delete(held);
@@ -208,6 +236,17 @@ export class Workers {
     running.then(done, done);
     return running;
   }
+}
+
+interface KnownWorker {
+  info: WorkerInfo;
+  /** Its place in `#started`. */
+  index: number;
+}
+
+function abortOf(held: HeldJob): AbortController {
+  held.abort ??= new AbortController();
+  return held.abort;
 }
 
 function ownership(worker: BullWorker, jobId: string, token: string): string {

@@ -74,6 +74,8 @@ export class MultiConsumer implements Consumer {
 
   async close(force: boolean): Promise<void> {
     this.#pump?.stop();
+    // suspects that wait for their turn hear of it
+    await Promise.all(this.#workers.map((worker) => worker.pause()));
     if (!force) await this.#pump?.whenIdle();
     // what they would wait for has ended by now, or is not waited for
     await Promise.all(this.#workers.map((worker) => worker.close(true)));

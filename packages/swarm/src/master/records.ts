@@ -46,7 +46,7 @@ export function childRecord(
     restarts: slot.restarts,
     lastDeath,
     stuckSinceMs: null,
-    workers: child.workers,
+    workers: child.workers.map((worker, at) => ({ ...worker, started: beat?.started[at] })),
   };
 }
 

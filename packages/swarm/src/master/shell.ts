@@ -94,6 +94,10 @@ export class MasterShell {
   #sampling = false;
   #wanted = 0;
   #appError: string | null = null;
+  /** Names of groups in which a child was ready once. */
+  readonly #readyGroups = new Set<string>();
+  /** What a child could not be told to run, in its words. */
+  #badUsage: string | null = null;
   #finish: (code: ExitCode) => void = () => {};
 
   constructor(parts: MasterParts) {
@@ -142,7 +146,7 @@ export class MasterShell {
 
   /** The app's own words about why it does not boot. */
   get appError(): string | null {
-    return this.#appError;
+    return this.#badUsage ?? this.#appError;
   }
 
   /** Runs until it is stopped, or the app proves unable to boot. */
@@ -165,7 +169,7 @@ export class MasterShell {
     const lastReport = this.#debts.list.length > 0 ? 'write' : 'remove';
     await Promise.all([this.#deaths.close(LAST_WRITE_MS), this.#reporter.close(lastReport, LAST_WRITE_MS)]);
     stopListening();
-    return code;
+    return this.#badUsage === null ? code : EXIT.usage;
   }
 
   /** A request through the registry. */
@@ -269,6 +273,7 @@ export class MasterShell {
     const { slot, identity } = child;
     switch (message.type) {
       case 'ready':
+        this.#readyGroups.add(child.group);
         this.#narrator.ready(child, message);
         this.#enqueue({ type: 'childReady', slot, identity, canRelease: message.canRelease });
         void this.#limits.ready(child);
@@ -284,7 +289,9 @@ export class MasterShell {
       case 'swept':
         return this.#lostHosts.onSwept(child, message);
       case 'uncaught':
-        return this.#narrator.uncaught(child, message);
+        this.#narrator.uncaught(child, message);
+        if (message.isUsage) this.#refuse(child, message.message);
+        return;
       case 'draining':
         return this.#narrator.draining(child, message);
       case 'drained':
@@ -300,6 +307,13 @@ export class MasterShell {
       case 'beat':
         return;
     }
+  }
+
+  /** No other try would end otherwise; of code that a roll brought, the roll says so. */
+  #refuse(child: ChildHandle, message: string): void {
+    if (this.#readyGroups.has(child.group)) return;
+    this.#badUsage ??= message;
+    this.#enqueue({ type: 'stopRequested' });
   }
 
   #onExit(child: ChildHandle, { code, signal }: Exit): void {
