@@ -30,6 +30,8 @@ export class PumpQueue<Job> {
   isPaused = false;
   /** Its gate has no room, and will say so when it has. */
   isShut = false;
+  /** How often it has said so. */
+  rooms = 0;
   /** Its marker was taken by us, and nothing was fetched since: somebody else must hear of it. */
   owesMark = false;
   /** The due time of its next delayed job, as others were last told of it. */

@@ -111,6 +111,7 @@ export class Pump<Job> {
     this.#state = 'stopped';
     for (const cancel of this.#timers) cancel?.();
     for (const queue of this.#queues) queue.withdraw();
+    this.#giveMarksBack();
     if (this.#waitsFor) this.#options.marks.wake();
     this.#tellIdle();
   }
@@ -153,7 +154,7 @@ export class Pump<Job> {
         void this.#look(false);
         return;
       }
-      queue.known.hint -= 1;
+      this.#take(queue);
       this.#free.pop();
       void this.#serve(place, at);
     }
@@ -164,7 +165,6 @@ export class Pump<Job> {
   async #serve(place: Place, first: number): Promise<void> {
     for (let at = first; at >= 0; at = await this.#next(place)) {
       const queue = this.#queues[at] as PumpQueue<Job>;
-      queue.taken += 1;
       let job = await this.#fetch(place, queue, at);
       const ran = job !== null;
       while (job !== null) job = await this.#run(place, queue, at, job);
@@ -193,8 +193,14 @@ export class Pump<Job> {
     if (!queue) return -1;
     // with others free beside it, they look before they fetch
     if (this.#free.length > 0 && queue.known.hint <= 0) return -1;
-    queue.known.hint -= 1;
+    this.#take(queue);
     return at;
+  }
+
+  /** Before anybody else chooses: what is taken is not there for others. */
+  #take(queue: PumpQueue<Job>): void {
+    queue.taken += 1;
+    queue.known.hint -= 1;
   }
 
   async #fetch(place: Place, queue: PumpQueue<Job>, at: number): Promise<Job | null> {
@@ -224,9 +230,12 @@ export class Pump<Job> {
   }
 
   async #admit(place: Place, queue: PumpQueue<Job>): Promise<boolean> {
+    const { rooms } = queue;
     place.lease = (await queue.gate?.tryAcquire()) ?? null;
     if (place.lease === null) {
-      queue.isShut = true;
+      // room may have been announced before the refusal came: another way, another order
+      queue.isShut = queue.rooms === rooms;
+      queue.known.hint = Math.max(queue.known.hint, 1);
       return false;
     }
     return this.#state === 'running' && !queue.isPaused;
@@ -401,13 +410,14 @@ export class Pump<Job> {
   #onRoomInCapped(queue: PumpQueue<Job>): void {
     queue.known.sign();
     queue.owesMark = true;
-    if (this.#free.length > 0) this.turn();
+    if (this.#free.length > 0 && this.#state === 'running') this.turn();
     else this.#giveMarksBack();
   }
 
   #onRoom(at: number): void {
     const queue = this.#queues[at] as PumpQueue<Job>;
     queue.isShut = false;
+    queue.rooms += 1;
     const isOfUse =
       this.#state === 'running' && this.#free.length > 0 && queue.isOpen(this.#options.nowMs(), 0);
     if (isOfUse) queue.known.hint = Math.max(queue.known.hint, 1);
