@@ -294,9 +294,11 @@ for (const bull of BULLMQ_RELEASES) {
       const { queue, consume } = scene(t);
       const job = await queue(0).add('left', {});
       const Worker = bull.module.Worker;
-      const dead = new Worker(queue(0).name, null, {
+      const dead = new Worker(queue(0).name, async () => {}, {
         connection: { port: redis.port },
         lockDuration: 300,
+        stalledInterval: 200,
+        autorun: false,
       });
       assert.equal((await dead.getNextJob('somebody'))?.id, job.id);
       await dead.close(true);

@@ -76,6 +76,12 @@ export class QueueMarks implements Marks {
     client.pexpire(wakeKey, WAKE_KEY_TTL_MS).catch(onError);
   }
 
+  /** Once nobody waits any more. */
+  async close(): Promise<void> {
+    const { client, wakeKey, onError } = this.#options;
+    if (client.status === 'ready') await client.unlink(wakeKey).catch(onError);
+  }
+
   putBack({ queue, dueAtMs }: Mark): void {
     const { client, onError } = this.#options;
     const { marker } = this.#keysOf(queue);

@@ -43,6 +43,7 @@ export class MultiConsumer implements Consumer {
   readonly #options: MultiConsumerOptions;
   #workers: QueueWorker[] = [];
   #pump: Pump<BullJob> | null = null;
+  #marks: QueueMarks | null = null;
   /** Several Workers report the same error of the connection that they share. */
   readonly #reported = new WeakSet<object>();
 
@@ -77,6 +78,7 @@ export class MultiConsumer implements Consumer {
     // suspects that wait for their turn hear of it
     await Promise.all(this.#workers.map((worker) => worker.pause()));
     if (!force) await this.#pump?.whenIdle();
+    await this.#marks?.close();
     // what they would wait for has ended by now, or is not waited for
     await Promise.all(this.#workers.map((worker) => worker.close(true)));
     await Promise.all(this.#gates().map((gate) => gate.close()));
@@ -108,6 +110,13 @@ export class MultiConsumer implements Consumer {
         marker: key('marker'),
       };
     };
+    this.#marks = new QueueMarks({
+      client,
+      blocking,
+      queues: workers.map(keysOf),
+      wakeKey: `${prefix}:swarm-wake:${randomUUID()}`,
+      onError: (error) => this.#report(error, null),
+    });
     return new Pump<BullJob>({
       queues: queues.map(({ maxActive, gate }, at) => ({
         source: workers[at] as QueueWorker,
@@ -116,13 +125,7 @@ export class MultiConsumer implements Consumer {
       })),
       order: orderOf(queues.map(({ weight }) => weight)),
       places: concurrency,
-      marks: new QueueMarks({
-        client,
-        blocking,
-        queues: workers.map(keysOf),
-        wakeKey: `${prefix}:swarm-wake:${randomUUID()}`,
-        onError: (error) => this.#report(error, null),
-      }),
+      marks: this.#marks,
       permit,
       onError: (error, at) => this.#report(error, at === null ? null : (queues[at]?.name ?? null)),
       nowMs: Date.now,

@@ -78,6 +78,8 @@ export class Pump<Job> {
   /** Fetches under way. */
   #fetching = 0;
   #waitsFor: ReadonlySet<number> | null = null;
+  /** That wait was told to end. */
+  #isWoken = false;
   #looking: Promise<void> | null = null;
   #lookedAtMs = Number.NEGATIVE_INFINITY;
   /** What a job has taken of late. */
@@ -112,7 +114,7 @@ export class Pump<Job> {
     for (const cancel of this.#timers) cancel?.();
     for (const queue of this.#queues) queue.withdraw();
     this.#giveMarksBack();
-    if (this.#waitsFor) this.#options.marks.wake();
+    this.#endWait();
     this.#tellIdle();
   }
 
@@ -125,7 +127,7 @@ export class Pump<Job> {
     const queue = this.#queues[at] as PumpQueue<Job>;
     queue.isPaused = true;
     queue.withdraw();
-    if (this.#waitsFor?.has(at)) this.#options.marks.wake();
+    if (this.#waitsFor?.has(at)) this.#endWait();
   }
 
   resume(at: number): void {
@@ -351,11 +353,12 @@ export class Pump<Job> {
     const isWanted = (at: number): boolean => this.#queues[at]?.isWatchable(nowMs) ?? false;
     const wanted = this.#options.permit.isOpen ? [...this.#queues.keys()].filter(isWanted) : [];
     if (this.#waitsFor) {
-      if (wanted.some((at) => !this.#waitsFor?.has(at))) this.#options.marks.wake();
+      if (wanted.some((at) => !this.#waitsFor?.has(at))) this.#endWait();
       return;
     }
     if (wanted.length === 0) return;
     this.#waitsFor = new Set(wanted);
+    this.#isWoken = false;
     this.#options.marks.wait(wanted).then(
       (mark) => this.#onWaited(mark),
       (error: unknown) => {
@@ -363,6 +366,11 @@ export class Pump<Job> {
         this.#options.after(REFUSED_MS, () => this.#onWaited(null));
       },
     );
+  }
+
+  #endWait(): void {
+    if (this.#waitsFor && !this.#isWoken) this.#options.marks.wake();
+    this.#isWoken = true;
   }
 
   #onWaited(mark: Mark | null): void {
