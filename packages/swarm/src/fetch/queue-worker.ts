@@ -95,6 +95,7 @@ export function queueWorkerClass(
     readonly #suspects = new Set<string>();
     readonly #renewal: LockRenewal | null;
     #lastToken = 0;
+    #isClosing = false;
     #client: unknown;
 
     constructor(queue: string, processor: unknown, options: object, known: Known) {
@@ -149,6 +150,8 @@ export function queueWorkerClass(
     }
 
     override async run(): Promise<void> {
+      // older releases resume what they close
+      if (this.#isClosing) return;
       await this.startStalledCheckTimer();
       if (this.#renewal) this.#renewal.start();
       else this.lockManager?.start();
@@ -181,6 +184,7 @@ export function queueWorkerClass(
     }
 
     override async close(force?: boolean): Promise<void> {
+      this.#isClosing = true;
       this.#renewal?.stop();
       await super.close(force);
     }
