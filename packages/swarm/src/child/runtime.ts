@@ -88,7 +88,7 @@ class ChildRuntime {
     if (this.#options.watchdog) {
       startWatchdog({
         masterPid: this.#masterPid,
-        ticks: this.#heart.ticks,
+        pulse: this.#heart.pulse.memory,
         leaveWithinMs: this.#options.drainTimeoutMs + LEAVE_GRACE_MS,
       });
     }

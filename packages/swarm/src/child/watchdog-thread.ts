@@ -1,24 +1,86 @@
 /** See watchdog.ts; runs in the thread. */
+import { Socket } from 'node:net';
 import { workerData } from 'node:worker_threads';
+import { LineReader } from '../line-reader.js';
+import { readThreadStat } from '../process/proc.js';
+import {
+  type Look,
+  MAX_LINE_BYTES,
+  parseWatchdogOrder,
+  WATCHDOG_FD,
+  type WatchdogMessage,
+} from '../watchdog-protocol.js';
+import { LOOK_MS, lookOf, nextLook, startWatch, type ThreadSight } from './loop-watch.js';
 import { killOwnGroup } from './own-group.js';
+import { readPulse } from './pulse.js';
 import type { WatchdogData } from './watchdog.js';
 
-const LOOK_MS = 250;
-/** The main thread ticks four times in this: a second of silence is a loop that stands still. */
-const SILENT_LOOKS = 4;
+/** A master that hears nothing for longer looks for itself. */
+const REPORT_MS = 1_000;
+const ORPHAN_BLOCKED_MS = 1_000;
+/** Of a clock tick of the kernel's, on all common systems. */
+const CLOCK_TICK_MS = 10;
+/** Beyond this many unsent bytes the master does not read: more would only pile up. */
+const MAX_QUEUED_BYTES = 1 << 20;
 
-const { masterPid, ticks, leaveWithinMs } = workerData as WatchdogData;
-let lastTick = Atomics.load(ticks, 0);
-let silentLooks = 0;
-let orphanedAtMs: number | null = null;
+const { masterPid, pulse, leaveWithinMs } = workerData as WatchdogData;
 
-setInterval(() => {
-  const tick = Atomics.load(ticks, 0);
-  silentLooks = tick === lastTick ? silentLooks + 1 : 0;
-  lastTick = tick;
-  // an orphan is adopted by init or a subreaper, whichever: its parent is another
-  if (process.ppid === masterPid) return;
-  orphanedAtMs ??= performance.now();
-  const overdue = performance.now() - orphanedAtMs > leaveWithinMs;
-  if (silentLooks >= SILENT_LOOKS || overdue) killOwnGroup();
-}, LOOK_MS);
+class Watchdog {
+  readonly #pipe = new Socket({ fd: WATCHDOG_FD, readable: true, writable: true });
+  #watch = startWatch({ atMs: performance.now(), ...readPulse(pulse) });
+  #reportedAtMs = Number.NEGATIVE_INFINITY;
+  #wasSilent = false;
+  #orphanedMs = 0;
+
+  start(): void {
+    const lines = new LineReader(MAX_LINE_BYTES);
+    // whether the master is there is seen by the parent's pid
+    this.#pipe.on('error', () => {});
+    this.#pipe.on('data', (chunk: Buffer) => {
+      for (const line of lines.feed(chunk)) if (line !== null) this.#obey(line);
+    });
+    this.#report(lookOf(this.#watch));
+    setInterval(() => this.#look(), LOOK_MS);
+  }
+
+  #look(): void {
+    const before = this.#watch;
+    const atMs = performance.now();
+    this.#watch = nextLook(before, { atMs, ...readPulse(pulse), thread: readMainThread });
+    const look = lookOf(this.#watch);
+    const isSilent = look.kind !== null;
+    const isDue = atMs - this.#reportedAtMs >= REPORT_MS - LOOK_MS / 2;
+    if (isSilent || this.#wasSilent || isDue) this.#report(look);
+    this.#wasSilent = isSilent;
+    this.#lookForMaster(Math.min(atMs - before.atMs, 2 * LOOK_MS));
+  }
+
+  /** An orphan is adopted by init or a subreaper, whichever: its parent is another. */
+  #lookForMaster(passedMs: number): void {
+    if (process.ppid === masterPid) return;
+    this.#orphanedMs += passedMs;
+    if (this.#watch.blockedMs >= ORPHAN_BLOCKED_MS || this.#orphanedMs > leaveWithinMs) killOwnGroup();
+  }
+
+  #obey(line: string): void {
+    const order = parseWatchdogOrder(line);
+    if (!order) return;
+  }
+
+  #report(look: Look): void {
+    this.#reportedAtMs = performance.now();
+    this.#send({ type: 'look', look });
+  }
+
+  #send(message: WatchdogMessage): void {
+    if (this.#pipe.writable && this.#pipe.writableLength < MAX_QUEUED_BYTES)
+      this.#pipe.write(`${JSON.stringify(message)}\n`);
+  }
+}
+
+function readMainThread(): ThreadSight | null {
+  const stat = readThreadStat(process.pid, process.pid);
+  return stat && { state: stat.state, cpuMs: (stat.utimeTicks + stat.stimeTicks) * CLOCK_TICK_MS };
+}
+
+new Watchdog().start();

@@ -1,13 +1,14 @@
 /**
- * A thread that sees what a blocked main thread cannot: that the master is gone. A child whose loop
- * turns hears of it by itself and drains; one whose loop stands still would live for ever.
+ * A thread that sees what a blocked main thread cannot: that its loop does not turn, which it tells the
+ * master over a pipe of its own; and that the master is gone. A child whose loop turns hears of that by
+ * itself and drains; one whose loop stands still would live for ever.
  */
 import { Worker } from 'node:worker_threads';
+import type { PulseMemory } from './pulse.js';
 
 export interface WatchdogData {
   masterPid: number;
-  /** The main thread's tick counter. */
-  ticks: Int32Array;
+  pulse: PulseMemory;
   /** How long a child that turns may take to leave after its master is gone. */
   leaveWithinMs: number;
 }

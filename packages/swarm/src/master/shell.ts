@@ -44,6 +44,7 @@ import { LostHosts } from './lost-hosts.js';
 import { Narrator, where } from './narrator.js';
 import { childRecord, emptySeatRecord, masterState, onRedisClock } from './records.js';
 import { listenToSignals } from './signals.js';
+import { Watchdogs } from './watchdogs.js';
 
 const TICK_MS = 1_000;
 const LAST_WRITE_MS = 1_000;
@@ -79,6 +80,7 @@ export class MasterShell {
   readonly #center = new CommandCenter((identity, killedFor) => this.#whyEnded(identity, killedFor));
   readonly #sampler = new Sampler();
   readonly #limits: LimitWatch;
+  readonly #watchdogs: Watchdogs;
   readonly #jobLedger = new JobLedger();
   /** By identity. */
   readonly #children = new Map<string, ChildHandle>();
@@ -102,10 +104,10 @@ export class MasterShell {
     this.#log = log;
     this.#narrator = new Narrator(log);
     this.#debts = new Debts(parts.orphans);
-    const { drainTimeoutMs, bootTimeoutMs } = config;
+    const { drainTimeoutMs, bootTimeoutMs, stuckAfterMs, stuckKillAfterMs } = config;
     this.#state = initialState(
       config.groups,
-      { ...DEFAULT_POLICY, drainTimeoutMs, bootTimeoutMs },
+      { ...DEFAULT_POLICY, drainTimeoutMs, bootTimeoutMs, stuckAfterMs, stuckKillAfterMs },
       performance.now(),
     );
     this.#limits = new LimitWatch({
@@ -114,6 +116,10 @@ export class MasterShell {
       children: () => this.#children.values(),
       isSeated: (identity) => isSeated(this.#state, identity),
       samples: this.#samples,
+      ask: (event) => this.#enqueue(event),
+    });
+    this.#watchdogs = new Watchdogs({
+      children: () => this.#children.values(),
       ask: (event) => this.#enqueue(event),
     });
     this.#reporter = new Reporter({
@@ -213,6 +219,9 @@ export class MasterShell {
         child?.killGroup();
         return;
       }
+      case 'dump':
+        this.#narrator.stuck(this.#children.get(effect.identity), this.#state.blocks[effect.identity]);
+        return;
       case 'release':
         this.#children.get(effect.by)?.send({
           type: 'release',
@@ -251,6 +260,7 @@ export class MasterShell {
       const order = { config, group, slot: index, generation, host: info.host, redisUrl, redisIsEmbedded };
       const child = new ChildHandle(await forkChild(order), index, group.name, generation, {
         onMessage: (from, message) => this.#onMessage(from, message),
+        onWatchdog: (from, message) => this.#watchdogs.hear(from, message),
         onMalformed: (from, why) => this.#narrator.malformed(from, why),
         onLine: ({ slot, pid }, stream, text) => this.#log.childOutput({ slot, pid, stream, text }),
         onExit: (from, exit) => this.#onExit(from, exit),
@@ -323,6 +333,7 @@ export class MasterShell {
     this.#samples.delete(pid);
     this.#lostHosts.onChildGone(identity);
     this.#limits.forget(child);
+    this.#watchdogs.forget(child);
   }
 
   #announceExit(effect: Extract<Effect, { type: 'announceExit' }>): void {
@@ -352,6 +363,7 @@ export class MasterShell {
   #tick(): void {
     this.#enqueue({ type: 'tick' });
     for (const owner of this.#debts.takeGone()) this.#enqueue({ type: 'predecessorFound', owner });
+    this.#watchdogs.look();
     void this.#sample();
   }
 
@@ -406,9 +418,13 @@ export class MasterShell {
   /** Whoever sits in a slot, comes to it or leaves it; an empty one shows its last child. */
   #records(slot: Slot): ChildRecord[] {
     const last = this.#last.get(slot.index);
+    const record = (child: ChildHandle): ChildRecord => {
+      const block = this.#state.blocks[child.identity];
+      return childRecord(slot, child, this.#samples.get(child.pid), last?.death ?? null, block);
+    };
     const records = childrenOf(slot).flatMap(({ identity }) => {
       const child = this.#children.get(identity);
-      return child ? [childRecord(slot, child, this.#samples.get(child.pid), last?.death ?? null)] : [];
+      return child ? [record(child)] : [];
     });
     if (records.length > 0 || !last) return records;
     return [emptySeatRecord(slot, last.record, last.death)];
