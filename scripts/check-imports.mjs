@@ -15,7 +15,7 @@ const sourceRoot = join(root, 'packages/swarm/src');
 /** Files at the top of src that make up a part. Each folder is a part of its own name. */
 const PART_OF_FILE = [
   [
-    /^(errors|protocol|death|units|suggest|identity|log|output-sink|child-options|statm|watchdog-protocol|line-reader)\.ts$/,
+    /^(errors|protocol|death|units|suggest|identity|log|output-sink|child-options|statm|watchdog-protocol|line-reader|dump)\.ts$/,
     'shared',
   ],
   [/^(config|config-.*|options?|option-.*|app-path)\.ts$/, 'config'],
@@ -38,7 +38,7 @@ const MAY_IMPORT = {
   limiter: ['shared'],
   fetch: ['shared', 'limiter', 'types:api', 'types:child'],
   recovery: ['shared', 'child/bullmq.ts', 'types:child', 'types:registry'],
-  child: ['shared', 'fetch', 'limiter', 'recovery', 'redis', 'process/proc.ts', 'types:api', 'types:config'],
+  child: ['shared', 'fetch', 'limiter', 'recovery', 'redis', 'process/proc.ts', 'process/native-side.ts', 'types:api', 'types:config'],
   api: ['shared', 'child/app-registration.ts'],
   platform: ['shared', 'config'],
   master: ['shared', 'supervisor', 'process', 'registry', 'redis', 'recovery', 'types:config'],

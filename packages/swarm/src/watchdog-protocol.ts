@@ -33,7 +33,11 @@ export interface Look {
 /** From the thread. */
 export type WatchdogMessage =
   /** Said at once and then each second, and with every look while the loop does not turn. */
-  { type: 'look'; look: Look };
+  | { type: 'look'; look: Look }
+  /** Answer to `dump`: findings of `dump.ts`, which whoever uses them decodes. */
+  | { type: 'dump'; dumpId: string; findings: unknown }
+  /** A native call has returned, in which a dump could see no stack: where it was. */
+  | { type: 'returned'; findings: unknown };
 
 /** To the thread. */
 export type WatchdogOrder = { type: 'dump'; dumpId: string };
@@ -45,7 +49,10 @@ export function parseWatchdogMessage(line: string): WatchdogMessage | null {
     const look = parseLook(raw['look']);
     return look && { type: 'look', look };
   }
-  return null;
+  if (raw?.['type'] === 'returned') return { type: 'returned', findings: raw['findings'] };
+  const dumpId = raw?.['dumpId'];
+  if (raw?.['type'] !== 'dump' || typeof dumpId !== 'string') return null;
+  return { type: 'dump', dumpId, findings: raw['findings'] };
 }
 
 /** null: not one of ours. */

@@ -16,6 +16,8 @@ export class Heart {
   readonly pulse = new Pulse();
   #lastTickMs = performance.now();
   #maxLagMs = 0;
+  /** Event loop utilisation over the last beat. */
+  elu: number | null = null;
   #lastElu: EventLoopUtilization = performance.eventLoopUtilization();
 
   constructor(workers: Workers, onBeat: (beat: Beat) => void) {
@@ -31,11 +33,12 @@ export class Heart {
   beat(): void {
     const elu = performance.eventLoopUtilization();
     const { used_heap_size: heapUsedBytes, heap_size_limit: heapLimitBytes } = getHeapStatistics();
+    this.elu = round3(performance.eventLoopUtilization(elu, this.#lastElu).utilization);
     this.#onBeat({
       heapUsedBytes,
       heapLimitBytes,
       loopLagMs: Math.round(this.#maxLagMs),
-      elu: round3(performance.eventLoopUtilization(elu, this.#lastElu).utilization),
+      elu: this.elu,
       busy: this.#workers.busy,
       concurrency: this.#workers.concurrency,
       jobs: this.#workers.activeJobs,

@@ -3,6 +3,7 @@
  * tells the master how they are, and does what the master says. It opens no Redis connection.
  */
 import { realpathSync } from 'node:fs';
+import type { Worker } from 'node:worker_threads';
 import type { ChildOptions } from '../child-options.js';
 import { identityOf } from '../identity.js';
 import type { MasterMessage } from '../protocol.js';
@@ -14,6 +15,8 @@ import { type AppDefinition, onAppDefined, provideRuntime } from './app-registra
 import { Heart } from './beat.js';
 import { type BullWorker, type FoundBullmq, findBullmq } from './bullmq.js';
 import { Channel } from './channel.js';
+import { provideContext } from './dump-context.js';
+import { IoWatch } from './io-watch.js';
 import { killOwnGroup } from './own-group.js';
 import { CapturedSignals } from './signals.js';
 import { Departure } from './stop.js';
@@ -86,16 +89,27 @@ class ChildRuntime {
     this.#heart.start();
     setInterval(() => this.#reportMemory(), MEMORY_REPORT_MS).unref();
     if (this.#options.watchdog) {
-      startWatchdog({
+      const ownThread = startWatchdog({
         masterPid: this.#masterPid,
         pulse: this.#heart.pulse.memory,
+        board: this.#workers.board.memory,
         leaveWithinMs: this.#options.drainTimeoutMs + LEAVE_GRACE_MS,
       });
+      this.#provideContext(ownThread);
     }
     this.#instrument();
     provideRuntime({ track: (worker) => this.#workers.track(worker as BullWorker) });
     onAppDefined((app) => void this.#runApp(app));
     setTimeout(() => this.#hint(), HINT_MS).unref();
+  }
+
+  /** What the watchdog asks the main thread. */
+  #provideContext(ownThread: Worker): void {
+    const { context } = this.#workers;
+    // where no context is kept, the only job there is has begun it
+    const io = new IoWatch(() => context.current ?? (context.isKept ? null : this.#workers.onlyJob));
+    io.listen();
+    provideContext({ context, io, elu: () => this.#heart.elu, ownThread });
   }
 
   #instrument(): void {

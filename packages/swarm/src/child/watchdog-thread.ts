@@ -1,8 +1,9 @@
 /** See watchdog.ts; runs in the thread. */
 import { Socket } from 'node:net';
+import { fileURLToPath } from 'node:url';
 import { workerData } from 'node:worker_threads';
 import { LineReader } from '../line-reader.js';
-import { readThreadStat } from '../process/proc.js';
+import { readThreadCpu } from '../process/native-side.js';
 import {
   type Look,
   MAX_LINE_BYTES,
@@ -10,7 +11,8 @@ import {
   WATCHDOG_FD,
   type WatchdogMessage,
 } from '../watchdog-protocol.js';
-import { LOOK_MS, lookOf, nextLook, startWatch, type ThreadSight } from './loop-watch.js';
+import { DumpTaker } from './dump-taker.js';
+import { LOOK_MS, lookOf, nextLook, startWatch } from './loop-watch.js';
 import { killOwnGroup } from './own-group.js';
 import { readPulse } from './pulse.js';
 import type { WatchdogData } from './watchdog.js';
@@ -18,12 +20,10 @@ import type { WatchdogData } from './watchdog.js';
 /** A master that hears nothing for longer looks for itself. */
 const REPORT_MS = 1_000;
 const ORPHAN_BLOCKED_MS = 1_000;
-/** Of a clock tick of the kernel's, on all common systems. */
-const CLOCK_TICK_MS = 10;
 /** Beyond this many unsent bytes the master does not read: more would only pile up. */
 const MAX_QUEUED_BYTES = 1 << 20;
 
-const { masterPid, pulse, leaveWithinMs } = workerData as WatchdogData;
+const { masterPid, pulse, board, leaveWithinMs } = workerData as WatchdogData;
 
 class Watchdog {
   readonly #pipe = new Socket({ fd: WATCHDOG_FD, readable: true, writable: true });
@@ -31,6 +31,13 @@ class Watchdog {
   #reportedAtMs = Number.NEGATIVE_INFINITY;
   #wasSilent = false;
   #orphanedMs = 0;
+  readonly #taker = new DumpTaker({
+    board,
+    ownRoot: fileURLToPath(new URL('..', import.meta.url)),
+    loop: () => lookOf(this.#watch).kind,
+    onReturn: (findings) => this.#send({ type: 'returned', findings }),
+  });
+  #taking: Promise<unknown> = Promise.resolve();
 
   start(): void {
     const lines = new LineReader(MAX_LINE_BYTES);
@@ -46,7 +53,11 @@ class Watchdog {
   #look(): void {
     const before = this.#watch;
     const atMs = performance.now();
-    this.#watch = nextLook(before, { atMs, ...readPulse(pulse), thread: readMainThread });
+    this.#watch = nextLook(before, {
+      atMs,
+      ...readPulse(pulse),
+      thread: () => readThreadCpu(process.pid, process.pid),
+    });
     const look = lookOf(this.#watch);
     const isSilent = look.kind !== null;
     const isDue = atMs - this.#reportedAtMs >= REPORT_MS - LOOK_MS / 2;
@@ -65,6 +76,12 @@ class Watchdog {
   #obey(line: string): void {
     const order = parseWatchdogOrder(line);
     if (!order) return;
+    const { dumpId } = order;
+    // one after the other: there is one main thread to ask
+    this.#taking = this.#taking.then(async () => {
+      const findings = await this.#taker.take();
+      this.#send({ type: 'dump', dumpId, findings });
+    });
   }
 
   #report(look: Look): void {
@@ -76,11 +93,6 @@ class Watchdog {
     if (this.#pipe.writable && this.#pipe.writableLength < MAX_QUEUED_BYTES)
       this.#pipe.write(`${JSON.stringify(message)}\n`);
   }
-}
-
-function readMainThread(): ThreadSight | null {
-  const stat = readThreadStat(process.pid, process.pid);
-  return stat && { state: stat.state, cpuMs: (stat.utimeTicks + stat.stimeTicks) * CLOCK_TICK_MS };
 }
 
 new Watchdog().start();

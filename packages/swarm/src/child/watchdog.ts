@@ -4,16 +4,18 @@
  * itself and drains; one whose loop stands still would live for ever.
  */
 import { Worker } from 'node:worker_threads';
+import type { BoardMemory } from './job-board.js';
 import type { PulseMemory } from './pulse.js';
 
 export interface WatchdogData {
   masterPid: number;
   pulse: PulseMemory;
+  board: BoardMemory;
   /** How long a child that turns may take to leave after its master is gone. */
   leaveWithinMs: number;
 }
 
-export function startWatchdog(data: WatchdogData): void {
+export function startWatchdog(data: WatchdogData): Worker {
   const thread = new Worker(new URL('./watchdog-thread.js', import.meta.url), {
     name: 'swarm-watchdog',
     workerData: data,
@@ -21,8 +23,10 @@ export function startWatchdog(data: WatchdogData): void {
     execArgv: [],
     env: {},
     stdin: false,
-    resourceLimits: { maxOldGenerationSizeMb: 16, maxYoungGenerationSizeMb: 2, stackSizeMb: 1 },
+    // bounds, not reservations: source maps are read here
+    resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 2, stackSizeMb: 1 },
   });
   thread.on('error', (error) => process.emitWarning(`swarm's watchdog thread ended: ${error.message}`));
   thread.unref();
+  return thread;
 }

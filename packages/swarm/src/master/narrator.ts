@@ -68,8 +68,7 @@ export class Narrator {
     }
   }
 
-  stuck(child: ChildHandle | undefined, block: Block | undefined): void {
-    if (!child || !block) return;
+  stuck(child: ChildHandle, block: Block): void {
     this.log.warn('stuck', {
       ...where(child),
       kind: block.kind,

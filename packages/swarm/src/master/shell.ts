@@ -16,6 +16,7 @@ import type { Orphan } from '../recovery/predecessors.js';
 import type { Reply } from '../registry/command-listener.js';
 import type { Command } from '../registry/commands.js';
 import type { DeathStream } from '../registry/death-stream.js';
+import type { DumpStream } from '../registry/dump-stream.js';
 import { Reporter } from '../registry/reporter.js';
 import type { Rescue } from '../registry/rescue.js';
 import type { ChildRecord, LastDeath, MasterInfo } from '../registry/schema.js';
@@ -33,11 +34,13 @@ import {
   type Slot,
   type SupervisorState,
 } from '../supervisor/state.js';
+import type { WatchdogMessage } from '../watchdog-protocol.js';
 import { bootError, whyEnded } from './boot-error.js';
 import { CommandCenter } from './command-center.js';
 import { noticeOf } from './death-notice.js';
 import { type Death, Deaths } from './deaths.js';
 import { Debts } from './debts.js';
+import { Dumps } from './dumps.js';
 import { JobLedger } from './job-ledger.js';
 import { LimitWatch } from './limit-watch.js';
 import { LostHosts } from './lost-hosts.js';
@@ -62,6 +65,7 @@ export interface MasterParts {
   log: Logger;
   writer: RegistryWriter;
   deathStream: DeathStream;
+  dumpStream: DumpStream;
   redisUrl: string;
   redisIsEmbedded: boolean;
   /** What predecessors' children left behind. */
@@ -81,6 +85,7 @@ export class MasterShell {
   readonly #sampler = new Sampler();
   readonly #limits: LimitWatch;
   readonly #watchdogs: Watchdogs;
+  readonly #dumps: Dumps;
   readonly #jobLedger = new JobLedger();
   /** By identity. */
   readonly #children = new Map<string, ChildHandle>();
@@ -96,6 +101,7 @@ export class MasterShell {
   #sampling = false;
   #wanted = 0;
   #appError: string | null = null;
+  #dumpedAllAtMs = Number.NEGATIVE_INFINITY;
   #finish: (code: ExitCode) => void = () => {};
 
   constructor(parts: MasterParts) {
@@ -138,6 +144,13 @@ export class MasterShell {
       send: (identity, message) => this.#children.get(identity)?.send(message),
       isKnown: (master) => this.#debts.concerns(master),
     });
+    this.#dumps = new Dumps({
+      info: parts.info,
+      log,
+      stream: parts.dumpStream,
+      clockOffsetMs: () => this.#reporter.clockOffsetMs,
+      blockOf: (identity) => this.#state.blocks[identity],
+    });
     this.#deaths = new Deaths({
       info: parts.info,
       log,
@@ -158,7 +171,7 @@ export class MasterShell {
     });
     const stopListening = listenToSignals({
       onEvent: (event, signal) => this.#onSignal(event, signal),
-      onUnused: (signal) => this.#log.info('signal has no effect in this version', { signal }),
+      onDump: () => this.#dumpAll(),
     });
     const ticker = setInterval(() => this.#tick(), TICK_MS);
     this.#tick();
@@ -177,8 +190,28 @@ export class MasterShell {
   /** A request through the registry. */
   command(command: Command, reply: Reply): void {
     this.#log.info('command', { ...command });
+    if (command.type === 'dump') return void this.#dumpFor(command.child, reply);
     const event = this.#center.take(command, reply, this.#state, performance.now());
     if (event) this.#enqueue(event);
+  }
+
+  /** Each second at most: of a thousand signals, nobody wants a thousand dumps. */
+  #dumpAll(): void {
+    const nowMs = performance.now();
+    if (nowMs - this.#dumpedAllAtMs < TICK_MS) return;
+    this.#dumpedAllAtMs = nowMs;
+    for (const child of this.#children.values()) void this.#dumps.request(child, 'signal');
+  }
+
+  async #dumpFor(identity: string | null, reply: Reply): Promise<void> {
+    const children = [...this.#children.values()].filter(
+      (child) => identity === null || child.identity === identity,
+    );
+    const taken = await Promise.all(children.map((child) => this.#dumps.request(child, 'command')));
+    const dumps = taken.flatMap((dump) => (dump ? [dump.id] : []));
+    if (dumps.length > 0) reply({ state: 'done', message: `${dumps.length} dumped`, dumps });
+    else
+      reply({ state: 'failed', message: identity === null ? 'it has no child now' : 'this child is gone' });
   }
 
   #onSignal(event: SupervisorEvent, signal: NodeJS.Signals): void {
@@ -220,8 +253,7 @@ export class MasterShell {
         return;
       }
       case 'dump':
-        this.#narrator.stuck(this.#children.get(effect.identity), this.#state.blocks[effect.identity]);
-        return;
+        return this.#dump(effect);
       case 'release':
         this.#children.get(effect.by)?.send({
           type: 'release',
@@ -253,6 +285,14 @@ export class MasterShell {
     }
   }
 
+  #dump({ identity, reason }: Extract<Effect, { type: 'dump' }>): void {
+    const child = this.#children.get(identity);
+    const block = this.#state.blocks[identity];
+    if (!child) return;
+    if (block) this.#narrator.stuck(child, block);
+    void this.#dumps.request(child, reason);
+  }
+
   async #spawn({ slot: index, seat, generation }: Extract<Effect, { type: 'spawn' }>): Promise<void> {
     const { config, info, redisUrl, redisIsEmbedded } = this.#parts;
     const group = this.#groupOf(index);
@@ -260,7 +300,7 @@ export class MasterShell {
       const order = { config, group, slot: index, generation, host: info.host, redisUrl, redisIsEmbedded };
       const child = new ChildHandle(await forkChild(order), index, group.name, generation, {
         onMessage: (from, message) => this.#onMessage(from, message),
-        onWatchdog: (from, message) => this.#watchdogs.hear(from, message),
+        onWatchdog: (from, message) => this.#onWatchdog(from, message),
         onMalformed: (from, why) => this.#narrator.malformed(from, why),
         onLine: ({ slot, pid }, stream, text) => this.#log.childOutput({ slot, pid, stream, text }),
         onExit: (from, exit) => this.#onExit(from, exit),
@@ -273,6 +313,11 @@ export class MasterShell {
     } catch (error) {
       this.#enqueue({ type: 'spawnFailed', slot: index, seat, error: (error as Error).message });
     }
+  }
+
+  #onWatchdog(child: ChildHandle, message: WatchdogMessage): void {
+    if (message.type === 'look') this.#watchdogs.hear(child, message.look);
+    else this.#dumps.hear(child, message);
   }
 
   #onMessage(child: ChildHandle, message: ChildMessage): void {
@@ -322,9 +367,11 @@ export class MasterShell {
     const sample = this.#samples.get(pid);
     const told = slot && childrenOf(slot).find((other) => other.identity === identity);
     const { killedFor = null, leavesFor = null } = told ?? {};
-    const judged = this.#deaths.died(child, { killedFor, leavesFor }, { sample, owes: held && !drained });
+    const dump = this.#dumps.latest(identity);
+    const facts = { sample, owes: held && !drained, dump };
+    const judged = this.#deaths.died(child, { killedFor, leavesFor }, facts);
     this.#judged.set(identity, judged);
-    this.#debts.explain(noticeOf(child, judged.cause, Date.now()));
+    this.#debts.explain(noticeOf(child, judged.cause, Date.now(), dump));
     const death: LastDeath = { atMs: Date.now(), identity, pid, code, signal, cause: judged.cause };
     if (slot) this.#last.set(index, { record: childRecord(slot, child, sample, death), death });
     this.#enqueue({ type: 'childExited', slot: index, identity, drained, held });
@@ -334,6 +381,7 @@ export class MasterShell {
     this.#lostHosts.onChildGone(identity);
     this.#limits.forget(child);
     this.#watchdogs.forget(child);
+    this.#dumps.forget(child);
   }
 
   #announceExit(effect: Extract<Effect, { type: 'announceExit' }>): void {
@@ -364,6 +412,7 @@ export class MasterShell {
     this.#enqueue({ type: 'tick' });
     for (const owner of this.#debts.takeGone()) this.#enqueue({ type: 'predecessorFound', owner });
     this.#watchdogs.look();
+    this.#dumps.look();
     void this.#sample();
   }
 

@@ -8,7 +8,7 @@
 import type { ChildHandle } from '../process/child-handle.js';
 import { readStat } from '../process/proc.js';
 import type { SupervisorEvent } from '../supervisor/events.js';
-import type { BlockKind, Look, WatchdogMessage } from '../watchdog-protocol.js';
+import type { BlockKind, Look } from '../watchdog-protocol.js';
 
 /** Beyond this silence of a watchdog that reports each second, the kernel is asked. */
 const SILENT_MS = 4_000;
@@ -35,11 +35,13 @@ export class Watchdogs {
     this.#parts = parts;
   }
 
-  hear(child: ChildHandle, message: WatchdogMessage): void {
-    switch (message.type) {
-      case 'look':
-        return this.#note(child, message.look);
-    }
+  /** Its watchdog has looked. */
+  hear(child: ChildHandle, { kind, ...times }: Look): void {
+    const wasBlocked = this.#heard.get(child.identity)?.isBlocked ?? false;
+    this.#heard.set(child.identity, { atMs: performance.now(), isBlocked: kind !== null });
+    if (kind !== null) return this.#ask(child, kind, times);
+    const { slot, identity } = child;
+    if (wasBlocked) this.#parts.ask({ type: 'childUnblocked', slot, identity });
   }
 
   /** Each second. */
@@ -60,14 +62,6 @@ export class Watchdogs {
 
   forget({ identity }: ChildHandle): void {
     this.#heard.delete(identity);
-  }
-
-  #note(child: ChildHandle, { kind, ...times }: Look): void {
-    const wasBlocked = this.#heard.get(child.identity)?.isBlocked ?? false;
-    this.#heard.set(child.identity, { atMs: performance.now(), isBlocked: kind !== null });
-    if (kind !== null) return this.#ask(child, kind, times);
-    const { slot, identity } = child;
-    if (wasBlocked) this.#parts.ask({ type: 'childUnblocked', slot, identity });
   }
 
   #ask({ slot, identity }: ChildHandle, kind: BlockKind, times: Omit<Look, 'kind'>): void {

@@ -1,0 +1,144 @@
+// A BullMQ program whose jobs hang, each in the way that its data names, at their first start only.
+import { execSync } from 'node:child_process';
+import { pbkdf2Sync } from 'node:crypto';
+import { lookup } from 'node:dns/promises';
+import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { runInNewContext } from 'node:vm';
+import { Worker } from 'bullmq';
+
+const { QUEUE_NAME, QUEUE_REDIS_PORT, APP_CONCURRENCY = '1' } = process.env;
+
+/** `(module (func (export "spin") (loop (br 0))))` */
+const SPINNING_WASM = new Uint8Array([
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 7, 8, 1, 4, 115, 112, 105, 110, 0, 0, 10, 9, 1,
+  7, 0, 3, 64, 12, 0, 11, 11,
+]);
+
+const hangs = {
+  loop: function spinForever() {
+    for (;;);
+  },
+  movingLoop: function alternate() {
+    for (;;) {
+      stepOne();
+      stepTwo();
+    }
+  },
+  regex: function matchBadly() {
+    return /^(a+)+$/.test(`${'a'.repeat(40)}!`);
+  },
+  stringify: function stringifyForever() {
+    const value = {
+      toJSON() {
+        for (;;);
+      },
+    };
+    return JSON.stringify({ value });
+  },
+  parse: function parseALot({ text }) {
+    for (;;) JSON.parse(text);
+  },
+  pbkdf2: function deriveForever() {
+    return pbkdf2Sync('password', 'salt', 2_000_000_000, 32, 'sha512');
+  },
+  pbkdf2For: function deriveAWhile({ iterations }) {
+    return pbkdf2Sync('password', 'salt', iterations, 32, 'sha512');
+  },
+  exec: function runAndWait() {
+    return execSync('sleep 612');
+  },
+  fifo: function readFromNobody({ path }) {
+    // opened for both, so that only the read waits
+    const fd = openSync(path, 'r+');
+    try {
+      return readSync(fd, Buffer.alloc(1));
+    } finally {
+      closeSync(fd);
+    }
+  },
+  openFifo: function openForNobody({ path }) {
+    return readFileSync(path);
+  },
+  atomics: function waitForNobody() {
+    return Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+  },
+  vm: function runInVm() {
+    return runInNewContext('for (;;);', {}, { filename: 'sandboxed.vm.js' });
+  },
+  microtasks: function chainMicrotasks() {
+    const again = () => queueMicrotask(again);
+    again();
+    return delay(600_000);
+  },
+  nextTick: function chainTicks() {
+    const again = () => process.nextTick(again);
+    again();
+    return delay(600_000);
+  },
+  gc: function fillHeap() {
+    const held = [];
+    const limit = 0.97 * Number(process.env.APP_HEAP_BYTES);
+    for (;;) {
+      held.push(new Array(100).fill({}));
+      if (held.length % 1_000 === 0 && process.memoryUsage().heapUsed > limit) held.length -= 500;
+    }
+  },
+  wasm: async function spinInWasm() {
+    const { instance } = await WebAssembly.instantiate(SPINNING_WASM);
+    return instance.exports.spin();
+  },
+  sleep: function sleepFor({ ms }) {
+    return Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+  },
+  fetch: async function fetchUsers({ url }) {
+    return (await fetch(url)).text();
+  },
+  dns: async function resolveName({ name }) {
+    return lookup(name);
+  },
+  never: function promiseNothing() {
+    return new Promise(() => {});
+  },
+  mutex: async function lockBoth() {
+    const mutex = { tail: Promise.resolve() };
+    const lock = () => {
+      const before = mutex.tail;
+      let release;
+      mutex.tail = new Promise((resolve) => {
+        release = resolve;
+      });
+      return before.then(() => release);
+    };
+    await lock();
+    await lock();
+  },
+};
+
+function stepOne() {
+  const until = performance.now() + 30;
+  while (performance.now() < until);
+}
+
+function stepTwo() {
+  const until = performance.now() + 30;
+  while (performance.now() < until);
+}
+
+async function processor(job) {
+  const { hang, ms = 0, first = true, ...data } = job.data;
+  console.log(`runs ${job.id}`);
+  if (hang === 'parse') data.text = `[${'1,'.repeat(data.items)}1]`;
+  // what hangs after an await has async callers
+  await delay(20);
+  if (hang && (!first || job.attemptsStarted <= 1)) await hangs[hang](data);
+  if (ms) await delay(ms);
+  console.log(`ends ${job.id}`);
+  return { pid: process.pid };
+}
+
+const worker = new Worker(QUEUE_NAME, processor, {
+  connection: { host: '127.0.0.1', port: Number(QUEUE_REDIS_PORT) },
+  concurrency: Number(APP_CONCURRENCY),
+});
+worker.on('error', () => {});
