@@ -32,6 +32,8 @@ export interface SwarmOptions {
   keep?: (line: LogLine) => boolean;
   /** What it runs on instead of this host; its log then has pids of that one. */
   host?: OtherHost;
+  /** Which node runs it, and its children; default: the one that runs the tests. */
+  node?: string;
 }
 
 export class Swarm {
@@ -45,9 +47,12 @@ export class Swarm {
   #exit: Promise<number | null>;
 
   /** @param app a file of test/apps, or an absolute path; null: none is named */
-  constructor(app: string | null, { args = [], env = {}, cwd, keep = () => true, host }: SwarmOptions = {}) {
+  constructor(
+    app: string | null,
+    { args = [], env = {}, cwd, keep = () => true, host, node = process.execPath }: SwarmOptions = {},
+  ) {
     const path = app === null ? [] : [app.startsWith('/') ? app : appPath(app)];
-    const [command = '', ...words] = [...(host?.command ?? []), process.execPath, BIN, ...path, ...args];
+    const [command = '', ...words] = [...(host?.command ?? []), node, BIN, ...path, ...args];
     this.#isHere = host === undefined;
     this.#process = spawn(command, words, {
       stdio: ['ignore', 'pipe', 'pipe'],
