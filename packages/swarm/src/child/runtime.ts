@@ -23,7 +23,7 @@ import { Workers } from './workers.js';
 /** An app that is not ready by then gets a hint. */
 const HINT_MS = 5_000;
 /** After the drain: hand-back, close hooks and a little more. */
-const LEAVE_GRACE_MS = 3_500;
+const LEAVE_GRACE_MS = 6_000;
 /** Less often than beats: nobody acts on it. */
 const MEMORY_REPORT_MS = 2_000;
 
@@ -226,9 +226,9 @@ class ChildRuntime {
     if (kinds.length > 0) this.#channel.send({ type: 'jobMemory', kinds });
   }
 
-  #leave(drainTimeoutMs: number): void {
+  #leave(drainTimeoutMs: number, alone = false): void {
     this.#phase = 'leaving';
-    this.#departure.begin(drainTimeoutMs);
+    this.#departure.begin(drainTimeoutMs, alone);
   }
 
   /** The master is gone, and with it who would kill what this child leaves behind. */
@@ -236,7 +236,7 @@ class ChildRuntime {
     process.on('exit', () => {
       if (process.ppid !== this.#masterPid) killOwnGroup();
     });
-    this.#leave(this.#options.drainTimeoutMs);
+    this.#leave(this.#options.drainTimeoutMs, true);
   }
 
   async #release(order: Extract<MasterMessage, { type: 'release' }>): Promise<void> {
