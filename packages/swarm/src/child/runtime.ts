@@ -64,10 +64,11 @@ class ChildRuntime {
         const message = `job ${queue}/${id} ended here after it was no longer ours: its result is not kept`;
         this.#channel.send({ type: 'log', level: 'debug', message });
       },
+      onOpenEnd: (worker) => this.#strays.suspect(worker),
     });
     this.#strays = new Strays(this.#workers, (jobs) => {
       const names = jobs.map(({ queue, id }) => `${queue}/${id}`).join(' ');
-      const message = `given back after a reconnect, the reply that brought them was lost: ${names}`;
+      const message = `given back, they were active and nobody ran them: ${names}`;
       this.#channel.send({ type: 'log', level: 'warn', message });
     });
     this.#heart = new Heart(this.#workers, (beat) => this.#channel.send({ type: 'beat', beat }));
