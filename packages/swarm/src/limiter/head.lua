@@ -1,0 +1,139 @@
+--[[
+  The beginning of each limiter's script; the limiter's own part follows, then operations.lua.
+
+  KEYS[1] hash: the definition in force, counters, a level where there is one
+  KEYS[2] sorted set of those who wait: id → number, the order in which they came
+  KEYS[3] sorted set of those who wait: id → when they give up
+  KEYS[4] the limiter's own: who holds a lease, or when it was used
+
+  ARGV[1] the operation
+  ARGV[2] the caller's definition of the limiter, `concurrent 2`; '': whatever is in force
+  ARGV[3] the caller's owner name
+  ARGV[4] how long ago the caller's process started, ms
+  ARGV[5] '1' if PUBLISH returns how many have heard it; a cluster's node knows only of its own clients
+  ARGV[6] the limiter's name
+  the rest belongs to the operation
+
+  An id is `owner/number/leaseMs/waitMs/cost`, so whoever finds it knows all about it. The channel of an owner
+  is `swarm:limit:wake:<owner>`.
+
+  Returns { Redis's time, what there is to say about the definition, … }.
+]]
+local time = redis.call('TIME')
+-- with a fraction: ms are too coarse for what drains a thousand times a second
+local now = time[1] * 1000 + time[2] / 1000
+local operation, definition, caller = ARGV[1], ARGV[2], ARGV[3]
+local counts_listeners, name = ARGV[5] == '1', ARGV[6]
+
+local MINUTE_MS = 60000
+local IDLE_MS = 15 * MINUTE_MS
+-- for a waiter to say that it is there; then its lease is as long as it asked for
+local GRANT_MS = 2000
+local CHANNEL = 'swarm:limit:wake:'
+
+local info = {}
+local changed = {}
+
+local function load_info(...)
+  local values = redis.call('HMGET', KEYS[1], ...)
+  for at, field in ipairs({ ... }) do
+    info[field] = values[at] or nil
+  end
+end
+load_info('definition', 'by', 'bornAtMs', 'seenAtMs', 'lastNumber', 'immediate', 'waited', 'waitMs', 'holds',
+  'holdMs', 'overages', 'reclaimed', 'level', 'levelAtMs')
+
+local function number_in(field)
+  return tonumber(info[field]) or 0
+end
+
+local function set(field, value)
+  info[field] = value
+  changed[field] = value
+end
+
+local function add(field, by)
+  set(field, number_in(field) + by)
+end
+
+local function text_of(number)
+  return string.format('%.3f', number)
+end
+
+local function type_of(text)
+  return string.match(text, '^%a+')
+end
+
+--[[
+  One definition is in force: that of the process that started last, so that a deploy changes it. One that
+  nobody has used for a minute gives way to any other, so that a script that came and went leaves no trace.
+  In one process two definitions of one name are a mistake, and two kinds of limiter are anywhere.
+]]
+local function settle_definition()
+  local stored = info.definition
+  local born = now - tonumber(ARGV[4])
+  local function enforce()
+    set('definition', definition)
+    set('by', caller)
+    set('bornAtMs', text_of(born))
+    set('seenAtMs', text_of(now))
+  end
+  if not stored then
+    enforce()
+    return ''
+  end
+  if stored == definition then
+    if info.by ~= caller and born > number_in('bornAtMs') then
+      enforce()
+    end
+    set('seenAtMs', text_of(now))
+    return ''
+  end
+  local is_forgotten = number_in('seenAtMs') < now - MINUTE_MS
+  if type_of(stored) ~= type_of(definition) then
+    if not is_forgotten or redis.call('EXISTS', KEYS[2]) > 0 then
+      return 'conflict ' .. stored
+    end
+    set('level', '')
+  elseif info.by == caller and not is_forgotten then
+    return 'conflict ' .. stored
+  end
+  if is_forgotten or born > number_in('bornAtMs') then
+    enforce()
+    return 'replaced ' .. stored
+  end
+  return 'overruled ' .. stored
+end
+
+local note = ''
+if definition == '' then
+  definition = info.definition
+  if not definition then
+    return { text_of(now), 'unknown' }
+  end
+elseif operation == 'status' then
+  if info.definition and type_of(info.definition) ~= type_of(definition) then
+    note = 'conflict ' .. info.definition
+  end
+elseif operation ~= 'reset' then
+  note = settle_definition()
+end
+if string.match(note, '^conflict ') then
+  return { text_of(now), note }
+end
+
+local params = {}
+for word in string.gmatch(operation ~= 'reset' and info.definition or definition, '%S+') do
+  params[#params + 1] = tonumber(word)
+end
+
+local function parse(id)
+  local owner, lease_ms, wait_ms, cost = string.match(id, '^([^/]*)/%d+/(%d+)/(%d+)/([^/]+)$')
+  return owner, tonumber(lease_ms), tonumber(wait_ms), tonumber(cost)
+end
+
+local function keep_for(key, ms)
+  if redis.call('PTTL', key) < ms then
+    redis.call('PEXPIRE', key, math.ceil(ms))
+  end
+end
