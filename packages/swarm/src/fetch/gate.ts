@@ -6,8 +6,7 @@
  * be room (`onRoom`), and then tries again. What is announced to a child that has no use for it by then (full,
  * paused, leaving) would be lost to the others that wait; so the child says so (`withdraw`).
  */
-import type { Redis } from 'ioredis';
-import type { Cluster } from 'ioredis';
+import type { Cluster, Redis } from 'ioredis';
 
 /** A place for one job. Each is given back once, by one of these; a second call does nothing, and neither throws. */
 export interface Lease {

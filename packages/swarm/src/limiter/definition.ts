@@ -43,7 +43,7 @@ export function entryOf({ type, name }: Definition): string {
 export function definitionOf(entry: string): Definition | null {
   const [, word, name] = /^(\w+) (.+)$/s.exec(entry) ?? [];
   const type = LIMITER_TYPES.find((known) => known === word);
-  return type && name !== undefined ? { name, type, text: '', keys: limiterKeys(name, type) } : null;
+  return type && name !== undefined ? { name, type, text: type, keys: limiterKeys(name, type) } : null;
 }
 
 function checkName(name: unknown, call: string): string {
@@ -51,7 +51,8 @@ function checkName(name: unknown, call: string): string {
     // braces would end the hash tag early; an empty tag is none
     if (name.length >= 1 && name.length <= MAX_NAME_LENGTH && !/[{}\p{C}]/u.test(name)) return name;
   }
-  const got = typeof name === 'string' && name.length > MAX_NAME_LENGTH ? `one of ${name.length}` : show(name);
+  const got =
+    typeof name === 'string' && name.length > MAX_NAME_LENGTH ? `one of ${name.length}` : show(name);
   throw badLimiter(
     `${call}: name takes 1 to ${MAX_NAME_LENGTH} characters without braces and control characters, got ${got}`,
   );

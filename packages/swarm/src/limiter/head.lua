@@ -7,7 +7,7 @@
   KEYS[4] the limiter's own: who holds a lease, or when it was used
 
   ARGV[1] the operation
-  ARGV[2] the caller's definition of the limiter, `concurrent 2`; '': whatever is in force
+  ARGV[2] the caller's definition of the limiter, `concurrent 2`; without numbers: whatever is in force
   ARGV[3] the caller's owner name
   ARGV[4] how long ago the caller's process started, ms
   ARGV[5] '1' if PUBLISH returns how many have heard it; a cluster's node knows only of its own clients
@@ -106,9 +106,8 @@ local function settle_definition()
 end
 
 local note = ''
-if definition == '' then
-  definition = info.definition
-  if not definition then
+if type_of(definition) == definition then
+  if not info.definition or type_of(info.definition) ~= definition then
     return { text_of(now), 'unknown' }
   end
 elseif operation == 'status' then

@@ -1,10 +1,11 @@
 /** What every kind of limiter can do. */
 import type { FetchGate, FetchLimit, GateSurroundings } from '../fetch/gate.js';
-import { LimiterGate } from './gate.js';
+import { allowsText } from './allows.js';
+import { hubFor } from './connection.js';
 import type { Definition } from './definition.js';
 import { badLimiter, positiveNumber, show } from './definition.js';
+import { LimiterGate } from './gate.js';
 import { HeldLease } from './held-lease.js';
-import { hubFor } from './connection.js';
 import type { CheckedOptions } from './options.js';
 import { OverLimitError } from './over-limit.js';
 import { type LimiterStatus, statusOf } from './status.js';
@@ -118,10 +119,7 @@ export class BaseLimiter<Skipped = never> implements FetchLimit {
     return this.#options.reschedule.backoffMs(1, error);
   }
 
-  async #acquire(
-    waitMs: number,
-    { signal, estimate }: UseOptions,
-  ): Promise<HeldLease | OverLimitError> {
+  async #acquire(waitMs: number, { signal, estimate }: UseOptions): Promise<HeldLease | OverLimitError> {
     const cost = estimate === undefined ? this.#cost : this.#points(estimate, 'estimate');
     const opened = hubFor(this.#options.redis);
     // at once where it can be: whoever asks first is first in the queue
@@ -131,7 +129,7 @@ export class BaseLimiter<Skipped = never> implements FetchLimit {
     if (held instanceof HeldLease) return held;
     return new OverLimitError({
       limiter: this.name,
-      allows: this.#definition.text,
+      allows: allowsText(this.#definition.text),
       waitedMs: waitMs === 0 ? 0 : performance.now() - askedAtMs,
       retryInMs: held.retryInMs,
       policy: this.#options.reschedule,
@@ -142,7 +140,6 @@ export class BaseLimiter<Skipped = never> implements FetchLimit {
     if (of === 'used' && value === 0) return 0;
     return positiveNumber(value, { call: `limiter ${JSON.stringify(this.name)}`, of, to: 1e9 });
   }
-
 }
 
 /** Signals are made when they are asked for: most work asks for none. */

@@ -93,7 +93,12 @@ export class Operations {
   }
 
   /** As if it had never been. @param takenAtMs by Redis's clock @param counter what counted it */
-  async cancel(of: Definition, id: string, takenAtMs: number, counter: 'immediate' | 'waited'): Promise<void> {
+  async cancel(
+    of: Definition,
+    id: string,
+    takenAtMs: number,
+    counter: 'immediate' | 'waited',
+  ): Promise<void> {
     await this.#run(of, 'cancel', id, String(takenAtMs), counter);
   }
 
@@ -115,9 +120,7 @@ export class Operations {
     { counts }: { counts: boolean },
   ): Promise<Extract<AcquireAnswer, { kind: 'granted' }> | null> {
     const { nowMs, sentAtMs, answer } = await this.#run(of, 'leave', counts ? 'count' : '', id);
-    return answer[0] === 'granted'
-      ? { kind: 'granted', endsAtMs: Number(answer[1]), nowMs, sentAtMs }
-      : null;
+    return answer[0] === 'granted' ? { kind: 'granted', endsAtMs: Number(answer[1]), nowMs, sentAtMs } : null;
   }
 
   async look(

@@ -37,7 +37,11 @@ const FIRST_BACKOFF_MS = 1_000;
 const MAX_BACKOFF_MS = 300_000;
 
 /** Throws `SWARM_BAD_LIMITER`. @param call how the limiter was made, for messages */
-export function checkOptions(options: LimiterOptions, call: string, known: readonly string[]): CheckedOptions {
+export function checkOptions(
+  options: LimiterOptions,
+  call: string,
+  known: readonly string[],
+): CheckedOptions {
   const all = ['waitTimeoutMs', 'policy', 'maxReschedules', 'backoffMs', 'redis', ...known];
   if (typeof options !== 'object' || options === null)
     throw badLimiter(`${call}: options takes an object with ${all.join(', ')}, got ${show(options)}`);
@@ -90,4 +94,3 @@ export function defaultBackoffMs(
   const growing = Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** Math.min(overrated - 1, 20));
   return Math.round((retryInMs ?? 0) + growing * (0.5 + random() / 2));
 }
-

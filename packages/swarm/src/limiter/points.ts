@@ -36,6 +36,7 @@ export function points(
   const most = wholeNumber(capacity, { call: CALL, of: 'points', from: 1, to: 1e9 });
   const perSecond = positiveNumber(refillPerSecond, { call: CALL, of: 'refillPerSecond', to: 1e9 });
   const cost = positiveNumber(options.estimate ?? 1, { call: CALL, of: 'estimate', to: 1e9 });
-  if (cost > most) throw badLimiter(`${CALL}: estimate takes at most the ${most} points there are, got ${cost}`);
+  if (cost > most)
+    throw badLimiter(`${CALL}: estimate takes at most the ${most} points there are, got ${cost}`);
   return new BaseLimiter(define('points', name, [most, perSecond]), checked, { leaseMs: 0, cost });
 }

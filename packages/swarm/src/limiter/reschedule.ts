@@ -90,7 +90,9 @@ async function countOverrated(job: ReschedulableJob, token: string | undefined):
   const keys = await keysOf(job);
   // a sandboxed processor has no connection: what it was started without being charged is the best guess
   if (!keys) return Math.max(1, (job.attemptsStarted ?? 1) - job.attemptsMade);
-  const count = Number(await runScript(keys.client, COUNT, [keys.job, `${keys.job}:lock`], [token ?? '', FIELD]));
+  const count = Number(
+    await runScript(keys.client, COUNT, [keys.job, `${keys.job}:lock`], [token ?? '', FIELD]),
+  );
   // no longer this run's: the call that moves it says so in BullMQ's words
   return count < 0 ? 1 : count;
 }
@@ -102,4 +104,3 @@ async function keysOf(job: ReschedulableJob): Promise<{ client: BullClient; job:
   const client = await clientOf(worker as BullWorker);
   return client ? { client, job: worker.toKey(id) } : null;
 }
-

@@ -3,8 +3,8 @@ import type { LimiterRedis } from './client.js';
 import { type Definition, definitionOf, type LimiterType } from './definition.js';
 import { type LimiterCounters, Operations, type RawStatus } from './operations.js';
 import { RedisClock } from './redis-clock.js';
-import { USE_LOG_KEY } from './use-log.js';
 import { Script } from './script.js';
+import { USE_LOG_KEY } from './use-log.js';
 
 export interface LimiterStatus extends LimiterCounters {
   name: string;
@@ -81,7 +81,7 @@ export async function readLimits(client: StatusRedis, max: number): Promise<Limi
     const batch = entries.slice(at, at + TOGETHER).flatMap((entry) => definitionOf(entry) ?? []);
     const read = batch.map(async (definition) => {
       const raw = await operations.status(definition, 1);
-      return raw === null || !raw.inForce.startsWith(definition.type) ? [] : [statusOf(definition, raw)];
+      return raw === null ? [] : [statusOf(definition, raw)];
     });
     all.push(...(await Promise.all(read)).flat());
   }

@@ -135,7 +135,9 @@ export class WaitingRoom {
   async #look(queue: Queue): Promise<void> {
     queue.dueAtMs = Number.POSITIVE_INFINITY;
     const { definition } = queue;
-    const asked = [...queue.waiters].filter(({ place, outcome }) => place !== '' && !outcome).slice(0, MAX_IDS);
+    const asked = [...queue.waiters]
+      .filter(({ place, outcome }) => place !== '' && !outcome)
+      .slice(0, MAX_IDS);
     this.#onLook();
     try {
       const ids = asked.map(({ id }) => id);
