@@ -27,6 +27,7 @@ end
 local function take()
   set('level', used() + 1)
   set('levelAtMs', text_of(now))
+  need(period_ms)
 end
 
 --- What belongs to a period that is over is worth nothing.
@@ -35,12 +36,4 @@ local function give_back(_, _, taken_at)
     set('level', math.max(0, used() - 1))
   end
   return true
-end
-
-local function held_until()
-  return false
-end
-
-local function matters_for()
-  return period_ms
 end

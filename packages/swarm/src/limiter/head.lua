@@ -2,9 +2,8 @@
   The beginning of each limiter's script; the limiter's own part follows, then operations.lua.
 
   KEYS[1] hash: the definition in force, counters, a level where there is one
-  KEYS[2] sorted set of those who wait: id → number, the order in which they came
-  KEYS[3] sorted set of those who wait: id → when they give up
-  KEYS[4] the limiter's own: who holds a lease, or when it was used
+  KEYS[2] sorted set of those who wait: id → when it came (µs), made unique: its place
+  KEYS[3] the limiter's own: who holds a lease, or when it was used
 
   ARGV[1] the operation
   ARGV[2] the caller's definition of the limiter, `concurrent 2`; without numbers: whatever is in force
@@ -18,30 +17,31 @@
   is `swarm:limit:wake:<owner>`.
 
   Returns { Redis's time, what there is to say about the definition, … }.
+
+  A release is what everybody waits for, and each call from a script costs microseconds: one read of the hash,
+  one write, and no question whose answer is known.
 ]]
-local time = redis.call('TIME')
+local call = redis.call
+local time = call('TIME')
+local now_us = time[1] * 1000000 + time[2]
 -- with a fraction: ms are too coarse for what drains a thousand times a second
-local now = time[1] * 1000 + time[2] / 1000
+local now = now_us / 1000
 local operation, definition, caller = ARGV[1], ARGV[2], ARGV[3]
 local counts_listeners, name = ARGV[5] == '1', ARGV[6]
 
 local MINUTE_MS = 60000
 local IDLE_MS = 15 * MINUTE_MS
--- for a waiter to say that it is there; then its lease is as long as it asked for
+local SEEN_EVERY_MS = 5000
+-- for a waiter to say that it is there; then its lease is as long as it asked for (hand-over.lua, too)
 local GRANT_MS = 2000
 local CHANNEL = 'swarm:limit:wake:'
 
-local info = {}
-local changed = {}
-
-local function load_info(...)
-  local values = redis.call('HMGET', KEYS[1], ...)
-  for at, field in ipairs({ ... }) do
-    info[field] = values[at] or nil
-  end
+local FIELDS = { 'definition', 'by', 'bornAtMs', 'seenAtMs', 'keptUntilMs', 'lastPlace', 'immediate', 'waited', 'waitMs',
+  'holds', 'holdMs', 'overages', 'reclaimed', 'level', 'levelAtMs' }
+local info, changed = {}, {}
+for at, value in ipairs(call('HMGET', KEYS[1], unpack(FIELDS))) do
+  info[FIELDS[at]] = value or nil
 end
-load_info('definition', 'by', 'bornAtMs', 'seenAtMs', 'lastNumber', 'immediate', 'waited', 'waitMs', 'holds',
-  'holdMs', 'overages', 'reclaimed', 'level', 'levelAtMs')
 
 local function number_in(field)
   return tonumber(info[field]) or 0
@@ -49,7 +49,8 @@ end
 
 local function set(field, value)
   info[field] = value
-  changed[field] = value
+  changed[#changed + 1] = field
+  changed[#changed + 1] = value
 end
 
 local function add(field, by)
@@ -64,6 +65,13 @@ local function type_of(text)
   return string.match(text, '^%a+')
 end
 
+local function enforce(born)
+  set('definition', definition)
+  set('by', caller)
+  set('bornAtMs', text_of(born))
+  set('seenAtMs', text_of(now))
+end
+
 --[[
   One definition is in force: that of the process that started last, so that a deploy changes it. One that
   nobody has used for a minute gives way to any other, so that a script that came and went leaves no trace.
@@ -72,26 +80,21 @@ end
 local function settle_definition()
   local stored = info.definition
   local born = now - tonumber(ARGV[4])
-  local function enforce()
-    set('definition', definition)
-    set('by', caller)
-    set('bornAtMs', text_of(born))
-    set('seenAtMs', text_of(now))
-  end
   if not stored then
-    enforce()
+    enforce(born)
     return ''
   end
   if stored == definition then
     if info.by ~= caller and born > number_in('bornAtMs') then
-      enforce()
+      enforce(born)
+    elseif now - number_in('seenAtMs') > SEEN_EVERY_MS then
+      set('seenAtMs', text_of(now))
     end
-    set('seenAtMs', text_of(now))
     return ''
   end
   local is_forgotten = number_in('seenAtMs') < now - MINUTE_MS
   if type_of(stored) ~= type_of(definition) then
-    if not is_forgotten or redis.call('EXISTS', KEYS[2]) > 0 then
+    if not is_forgotten or call('EXISTS', KEYS[2]) > 0 then
       return 'conflict ' .. stored
     end
     set('level', '')
@@ -99,7 +102,9 @@ local function settle_definition()
     return 'conflict ' .. stored
   end
   if is_forgotten or born > number_in('bornAtMs') then
-    enforce()
+    enforce(born)
+    -- for hand-over.lua: there may be more at work than are allowed now
+    set('tooMany', '1')
     return 'replaced ' .. stored
   end
   return 'overruled ' .. stored
@@ -117,13 +122,13 @@ elseif operation == 'status' then
 elseif operation ~= 'reset' then
   note = settle_definition()
 end
-if string.match(note, '^conflict ') then
+if string.sub(note, 1, 8) == 'conflict' then
   return { text_of(now), note }
 end
 
 local params = {}
-for word in string.gmatch(operation ~= 'reset' and info.definition or definition, '%S+') do
-  params[#params + 1] = tonumber(word)
+for number in string.gmatch(operation ~= 'reset' and info.definition or definition, ' (%S+)') do
+  params[#params + 1] = tonumber(number)
 end
 
 local function parse(id)
@@ -131,8 +136,9 @@ local function parse(id)
   return owner, tonumber(lease_ms), tonumber(wait_ms), tonumber(cost)
 end
 
-local function keep_for(key, ms)
-  if redis.call('PTTL', key) < ms then
-    redis.call('PEXPIRE', key, math.ceil(ms))
-  end
+-- keys that began to exist, and for how long what is kept means anything: see keep() in operations.lua
+local new_keys, needed_ms = {}, IDLE_MS
+
+local function need(ms)
+  needed_ms = math.max(needed_ms, ms)
 end

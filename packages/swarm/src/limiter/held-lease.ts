@@ -84,6 +84,11 @@ export class HeldLease {
     this.#abort?.abort(this.#loss);
   }
 
+  /** It was given back. */
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
   get isLost(): boolean {
     return this.#loss !== null;
   }

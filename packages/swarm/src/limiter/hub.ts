@@ -76,12 +76,12 @@ export class Hub {
     definition: Definition,
     terms: Terms,
     signal?: AbortSignal,
-    place = '',
+    before?: { place: string; sinceMs: number },
   ): Promise<HeldLease | Refusal> {
     signal?.throwIfAborted();
     const indexed = this.#note(definition);
     if (indexed) await indexed;
-    const waiter = new Waiter(definition, terms, this.#owner.name, place);
+    const waiter = new Waiter(definition, terms, this.#owner.name, before);
     const stop = this.#limit(waiter, signal);
     this.#room.enter(waiter);
     try {
@@ -97,9 +97,8 @@ export class Hub {
       this.#room.exit(waiter);
     }
     // its grant ended before it was heard of: back to the same place
-    const waitMs = Math.floor(terms.waitMs - (performance.now() - waiter.sinceMs));
-    if (waitMs <= 0) return { kind: 'refused', retryInMs: null };
-    return this.acquire(definition, { ...terms, waitMs }, signal, waiter.place);
+    if (waiter.leftMs <= 0) return { kind: 'refused', retryInMs: null };
+    return this.acquire(definition, terms, signal, waiter);
   }
 
   /**
@@ -113,9 +112,9 @@ export class Hub {
   ): Promise<HeldLease | Refusal | Standing> {
     const indexed = this.#note(definition);
     if (indexed) await indexed;
-    const waiter = new Waiter(definition, terms, this.#owner.name, '');
+    const waiter = new Waiter(definition, terms, this.#owner.name);
     const late = setTimeout(() => {
-      if (waiter.place === '') waiter.settle({ kind: 'failed', error: unanswered(definition) });
+      if (!waiter.isQueued) waiter.settle({ kind: 'failed', error: unanswered(definition) });
     }, ANSWER_MS);
     this.#room.enter(waiter);
     await Promise.race([this.#ask(waiter), waiter.decided]);
@@ -176,7 +175,8 @@ export class Hub {
         return;
       }
       if (!this.#wakes.isListening) {
-        if (waiter.place === '' && !(await this.#room.ask(waiter, 'ask'))) return;
+        const isNew = waiter.place === '';
+        if (isNew && !(await this.#room.ask(waiter, 'ask'))) return;
         await this.#wakes.listen();
         if (waiter.outcome) return;
       }
@@ -191,9 +191,9 @@ export class Hub {
     const { definition, terms } = waiter;
     const giveUp = setTimeout(() => {
       waiter.settle({ kind: 'failed', error: unanswered(definition) });
-    }, terms.waitMs + ANSWER_MS);
+    }, waiter.leftMs + ANSWER_MS);
     const timeUp =
-      terms.waitMs > 0 ? setTimeout(() => void this.#room.giveUp(waiter), terms.waitMs) : undefined;
+      terms.waitMs > 0 ? setTimeout(() => void this.#room.giveUp(waiter), waiter.leftMs) : undefined;
     const onAbort = (): void => this.#room.withdraw(waiter);
     signal?.addEventListener('abort', onAbort, { once: true });
     return () => {
@@ -216,7 +216,7 @@ export class Hub {
     this.#renewals.add(lease);
     const leftMs = validUntilMs - performance.now();
     if (leftMs >= terms.leaseMs * CONFIRMED) return lease;
-    const confirmed = this.#renewals.renew([lease]);
+    const confirmed = this.#renewals.confirm(lease);
     if (leftMs >= CERTAIN_MS) {
       // tried again with the next renewal
       confirmed.catch(ignore);

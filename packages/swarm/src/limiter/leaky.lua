@@ -15,6 +15,7 @@ end
 local function fill(level)
   set('level', string.format('%.9f', math.max(0, level)))
   set('levelAtMs', text_of(now))
+  need(level * drain_ms / size)
 end
 
 local function forget_old() end
@@ -34,12 +35,4 @@ end
 local function give_back()
   fill(used() - 1)
   return true
-end
-
-local function held_until()
-  return false
-end
-
-local function matters_for()
-  return used() * drain_ms / size
 end

@@ -3,6 +3,10 @@ import { usageError } from '../errors.js';
 import type { LimiterRedis } from './client.js';
 import { type Definition, scriptOf } from './definition.js';
 import type { RedisClock } from './redis-clock.js';
+import { lazyScript } from './script.js';
+
+const HAND_OVER = lazyScript('hand-over');
+const CONFIRM = lazyScript('confirm');
 
 /** What an id says: for how long a lease is asked for, how long it is waited for, what it costs. */
 export interface Terms {
@@ -11,15 +15,14 @@ export interface Terms {
   cost: number;
 }
 
-/** `wait`: in the queue if need be. `ask`: not yet, it will be asked again. `once`: never. */
+/** `wait`: in the queue if need be. `ask`: it will be asked again, at the place that it is given. `once`: never. */
 export type AcquireMode = 'wait' | 'ask' | 'once';
 
 export type AcquireAnswer =
   /** `endsAtMs` by Redis's clock. */
   | { kind: 'granted'; endsAtMs: number; nowMs: number; sentAtMs: number }
-  /** `number` is its place. */
-  | { kind: 'waits'; number: string; lookInMs: number }
-  | { kind: 'ask again' }
+  | { kind: 'waits'; place: string; lookInMs: number }
+  | { kind: 'ask again'; place: string }
   | { kind: 'refused'; retryInMs: number | null };
 
 /** `absent`: no longer in the queue, and without a lease. */
@@ -72,24 +75,27 @@ export class Operations {
     this.#listener = listener;
   }
 
-  /** @param number the place of one that waited before, else '' */
-  async acquire(of: Definition, id: string, mode: AcquireMode, number = ''): Promise<AcquireAnswer> {
-    const { nowMs, sentAtMs, answer } = await this.#run(of, 'acquire', id, mode, number);
+  /** @param place that of one that asked or waited before, else '' */
+  async acquire(of: Definition, id: string, mode: AcquireMode, place = ''): Promise<AcquireAnswer> {
+    const { nowMs, sentAtMs, answer } = await this.#run(of, 'acquire', id, mode, place);
     const [kind, first, second] = answer;
     switch (kind) {
       case 'granted':
         return { kind, endsAtMs: Number(first), nowMs, sentAtMs };
       case 'waits':
-        return { kind, number: String(first), lookInMs: Number(second) };
+        return { kind, place: String(first), lookInMs: Number(second) };
       case 'refused':
         return { kind, retryInMs: Number(first) < 0 ? null : Number(first) };
       default:
-        return { kind: 'ask again' };
+        return { kind: 'ask again', place: String(first) };
     }
   }
 
   async release(of: Definition, id: string, heldMs: number): Promise<void> {
-    await this.#run(of, 'release', id, String(Math.max(0, Math.round(heldMs))));
+    const held = String(Math.max(0, Math.round(heldMs)));
+    const sentAtMs = performance.now();
+    const now = await HAND_OVER.get().run(this.#client, of.keys, [id, held, this.#countsListeners]);
+    this.#clock.saw(Number(now), sentAtMs, performance.now());
   }
 
   /** As if it had never been. @param takenAtMs by Redis's clock @param counter what counted it */
@@ -105,6 +111,15 @@ export class Operations {
   /** What it took in truth; the id says what was charged. */
   async used(of: Definition, id: string, cost: number): Promise<void> {
     await this.#run(of, 'used', id, String(cost));
+  }
+
+  /** Whether a lease that was granted for a moment could be made as long as it was asked for. */
+  async confirm(of: Definition, id: string, leaseMs: number): Promise<{ isHeld: boolean; sentAtMs: number }> {
+    const sentAtMs = performance.now();
+    const reply = await CONFIRM.get().run(this.#client, of.keys.slice(2), [id, String(leaseMs)]);
+    const [now, confirmed] = reply as [string, number];
+    this.#clock.saw(Number(now), sentAtMs, performance.now());
+    return { isHeld: confirmed === 1, sentAtMs };
   }
 
   /** @returns those that are lost, and when it was asked (monotonic) */
@@ -153,14 +168,18 @@ export class Operations {
 
   async #run(of: Definition, operation: string, ...args: string[]): Promise<Reply> {
     const sentAtMs = performance.now();
-    const countsListeners = this.#client.isCluster ? '' : '1';
-    const common = [operation, of.text, this.#owner, String(sentAtMs), countsListeners, of.name];
+    const common = [operation, of.text, this.#owner, String(sentAtMs), this.#countsListeners, of.name];
     const reply = await scriptOf(of.type).run(this.#client, of.keys, [...common, ...args]);
     const [now, note, ...answer] = reply as [string, string, ...unknown[]];
     const nowMs = Number(now);
     this.#clock.saw(nowMs, sentAtMs, performance.now());
     this.#heed(of, note);
     return { nowMs, sentAtMs, note, answer };
+  }
+
+  /** A cluster's node knows only who listens to itself. */
+  get #countsListeners(): string {
+    return this.#client.isCluster ? '' : '1';
   }
 
   #heed(of: Definition, note: string): void {

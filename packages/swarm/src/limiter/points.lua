@@ -18,6 +18,7 @@ end
 local function fill(level)
   set('level', string.format('%.9f', math.min(capacity, level)))
   set('levelAtMs', text_of(now))
+  need((capacity - level) * 1000 / per_second)
 end
 
 local function forget_old() end
@@ -40,14 +41,6 @@ local function give_back(_, cost)
   return true
 end
 
-local function held_until()
-  return false
-end
-
 local function used()
   return capacity - available()
-end
-
-local function matters_for()
-  return used() * 1000 / per_second
 end

@@ -42,7 +42,17 @@ export class Renewals {
     this.#timerAtMs = Number.POSITIVE_INFINITY;
   }
 
-  /** Resolves to whether it is still held; rejects if nobody can say. */
+  /** Of a lease that was granted for a moment: resolves to whether it is held; rejects if nobody can say. */
+  async confirm(lease: HeldLease): Promise<boolean> {
+    const { definition, id, terms } = lease;
+    const { isHeld, sentAtMs } = await this.#operations.confirm(definition, id, terms.leaseMs);
+    // it ended, but perhaps nobody else has it
+    if (!isHeld) return lease.isOver || this.renew([lease]);
+    lease.validUntilMs = sentAtMs + terms.leaseMs;
+    return true;
+  }
+
+  /** Resolves to whether they are still held; rejects if nobody can say. */
   async renew(leases: readonly HeldLease[]): Promise<boolean> {
     const [first] = leases;
     if (!first) return true;

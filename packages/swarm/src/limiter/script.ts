@@ -31,6 +31,17 @@ export function limiterScript(type: string): Script {
   return new Script(['head', type, 'operations'].map(luaText).join('\n'));
 }
 
-export function luaText(name: string): string {
+/** A script of its own, read when it is first used. */
+export function lazyScript(name: string): { get(): Script } {
+  let script: Script | undefined;
+  return {
+    get() {
+      script ??= new Script(luaText(name));
+      return script;
+    },
+  };
+}
+
+function luaText(name: string): string {
   return readFileSync(new URL(`./${name}.lua`, import.meta.url), 'utf8');
 }

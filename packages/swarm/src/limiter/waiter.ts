@@ -14,9 +14,12 @@ let lastNumber = 0;
 
 export class Waiter {
   readonly id: string;
-  readonly sinceMs = performance.now();
+  /** Monotonic. */
+  readonly sinceMs: number;
   /** Its place in the queue; '': it has none yet. */
   place: string;
+  /** It is in the queue. */
+  isQueued = false;
   outcome: Outcome | null = null;
   readonly decided: Promise<Outcome>;
   #decide: (outcome: Outcome) => void = () => {};
@@ -25,12 +28,13 @@ export class Waiter {
     readonly definition: Definition,
     readonly terms: Terms,
     owner: string,
-    place: string,
+    { place, sinceMs }: { place: string; sinceMs: number } = { place: '', sinceMs: performance.now() },
   ) {
     const { leaseMs, waitMs, cost } = terms;
     lastNumber += 1;
     this.id = [owner, lastNumber, leaseMs, waitMs, cost].join('/');
     this.place = place;
+    this.sinceMs = sinceMs;
     this.decided = new Promise((resolve) => {
       this.#decide = resolve;
     });
@@ -43,7 +47,7 @@ export class Waiter {
     this.#decide(outcome);
   }
 
-  get isOverdue(): boolean {
-    return performance.now() - this.sinceMs >= this.terms.waitMs;
+  get leftMs(): number {
+    return this.sinceMs + this.terms.waitMs - performance.now();
   }
 }

@@ -75,23 +75,25 @@ export class WaitingRoom {
         return false;
       }
       case 'waits':
-        waiter.place = answer.number;
+        waiter.place = answer.place;
+        waiter.isQueued = true;
         if (waiter.outcome) await this.#leave(waiter);
-        else if (waiter.isOverdue) await this.giveUp(waiter);
+        else if (waiter.leftMs <= 0) await this.giveUp(waiter);
         else this.lookIn(definition.name, answer.lookInMs);
         return false;
       case 'refused':
         waiter.settle(answer);
         return false;
       case 'ask again':
+        waiter.place = answer.place;
         return true;
     }
   }
 
   /** Its time is up. If Redis let it in meanwhile, that is its outcome. */
   async giveUp(waiter: Waiter): Promise<void> {
-    // the answer that will give it a place finds it overdue
-    if (waiter.place === '' || waiter.outcome) return;
+    // the answer that will put it in the queue finds it overdue
+    if (!waiter.isQueued || waiter.outcome) return;
     try {
       const granted = await this.#operations.leave(waiter.definition, waiter.id, { counts: true });
       if (granted) this.granted(waiter.id, granted.endsAtMs, granted.nowMs);
@@ -105,7 +107,7 @@ export class WaitingRoom {
   withdraw(waiter: Waiter): void {
     if (waiter.outcome) return;
     waiter.settle({ kind: 'withdrawn' });
-    if (waiter.place !== '') this.#leave(waiter).catch(ignore);
+    if (waiter.isQueued) this.#leave(waiter).catch(ignore);
   }
 
   async #leave({ definition, id, outcome }: Waiter): Promise<void> {
@@ -136,7 +138,7 @@ export class WaitingRoom {
     queue.dueAtMs = Number.POSITIVE_INFINITY;
     const { definition } = queue;
     const asked = [...queue.waiters]
-      .filter(({ place, outcome }) => place !== '' && !outcome)
+      .filter(({ isQueued, outcome }) => isQueued && !outcome)
       .slice(0, MAX_IDS);
     this.#onLook();
     try {
