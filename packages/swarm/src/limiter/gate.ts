@@ -57,7 +57,7 @@ export class LimiterGate implements FetchGate {
       this.#onRefused(got.retryInMs);
       if (turn === this.#turn) this.#callIn(got.retryInMs ?? MAX_TIMER_MS);
     } else {
-      this.#onRefused(got.lookInMs);
+      this.#onRefused(got.roomInMs);
       if (turn === this.#turn) this.#standing = got;
       else got.withdraw();
     }

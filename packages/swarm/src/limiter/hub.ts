@@ -34,7 +34,8 @@ export type Refusal = Extract<Outcome, { kind: 'refused' }>;
 /** A place in the queue, of somebody who has other things to do. */
 export interface Standing {
   kind: 'waits';
-  lookInMs: number;
+  /** When time alone makes room; null: nobody can say. */
+  roomInMs: number | null;
   withdraw(): void;
 }
 
@@ -125,7 +126,8 @@ export class Hub {
     const { outcome } = waiter;
     if (!outcome) {
       lease.then(onLease, () => onLease(null));
-      return { kind: 'waits', lookInMs: 0, withdraw: () => this.#room.withdraw(waiter) };
+      const roomInMs = hasLeases(definition.type) ? null : waiter.lookInMs;
+      return { kind: 'waits', roomInMs, withdraw: () => this.#room.withdraw(waiter) };
     }
     if (outcome.kind === 'failed') throw explain(outcome.error, definition);
     return (await lease) ?? (outcome.kind === 'refused' ? outcome : { kind: 'refused', retryInMs: 0 });

@@ -20,6 +20,8 @@ export class Waiter {
   place: string;
   /** It is in the queue. */
   isQueued = false;
+  /** When Redis was to be asked again, as of its first answer. */
+  lookInMs = 0;
   outcome: Outcome | null = null;
   readonly decided: Promise<Outcome>;
   #decide: (outcome: Outcome) => void = () => {};

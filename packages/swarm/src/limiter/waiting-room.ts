@@ -77,6 +77,7 @@ export class WaitingRoom {
       case 'waits':
         waiter.place = answer.place;
         waiter.isQueued = true;
+        waiter.lookInMs = answer.lookInMs;
         if (waiter.outcome) await this.#leave(waiter);
         else if (waiter.leftMs <= 0) await this.giveUp(waiter);
         else this.lookIn(definition.name, answer.lookInMs);
