@@ -1,7 +1,7 @@
-// Uses a limiter of 2 from many waiters at once, and says what it saw: one JSON line at the end.
+// Uses a limiter from many waiters at once, and says what it saw: one JSON line at the end.
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Limiter } from 'bullmq-swarm/limiter';
 import { Redis } from 'ioredis';
-import { Limiter } from '../../packages/swarm/dist/limiter/index.js';
 
 const { REDIS_PORT, LIMITER, WAITERS, ROUNDS, HOLD_MS, LIMIT } = process.env;
 const options = { host: '127.0.0.1', port: Number(REDIS_PORT), maxRetriesPerRequest: null };
@@ -15,15 +15,32 @@ local atWork = redis.call('INCR', KEYS[1])
 local time = redis.call('TIME')
 return { atWork, redis.call('INCR', KEYS[2]), time[1] * 1000000 + time[2] }`,
 });
+
+// who asks is counted with the question itself: between two calls this process may stand still for long
+let arrival;
+const evalsha = client.evalsha.bind(client);
+client.evalsha = (sha, keys, ...rest) => {
+  if (!rest.includes('acquire')) return evalsha(sha, keys, ...rest);
+  const done = client
+    .multi()
+    .incr(`${LIMITER}:arrived`)
+    .evalsha(sha, keys, ...rest)
+    .exec();
+  arrival = done.then(([[, arrived]]) => arrived);
+  return done.then(([, [error, reply]]) => {
+    if (error) throw error;
+    return reply;
+  });
+};
+
 Limiter.connect(client);
 const limiter = Limiter.concurrent(LIMITER, Number(LIMIT), { waitTimeoutMs: 120_000 });
 
 const uses = [];
 
 async function use() {
-  // on the limiter's own connection, right before its question: the order in which Redis hears of them
-  const arrived = client.incr(`${LIMITER}:arrived`);
-  await limiter.withinLimit(async () => {
+  let arrived;
+  const done = limiter.withinLimit(async () => {
     const startedAtMs = performance.now();
     const [atWork, place, startedAtUs] = await witness.enter(`${LIMITER}:at-work`, `${LIMITER}:started`);
     await sleep(Number(HOLD_MS));
@@ -36,6 +53,8 @@ async function use() {
       heldMs: performance.now() - startedAtMs,
     });
   });
+  arrived = arrival;
+  await done;
 }
 
 async function waiter() {

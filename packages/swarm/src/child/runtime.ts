@@ -283,13 +283,11 @@ class ChildRuntime {
     this.#reportMemory();
     // a job that was handed back and still runs would be waited for
     const force = this.#workers.busy > 0;
-    const freed = freeOwnLeases().catch(() => {
-      // they end by themselves
-    });
+    // what closes next may be the connection that they are freed on
+    await freeOwnLeases();
     if (this.#closeApp) await this.#closeApp(force);
     const ran = await this.#signals.run();
     if (!ran) await Promise.all(this.#workers.list.map((worker) => worker.close(force)));
-    await freed;
   }
 }
 

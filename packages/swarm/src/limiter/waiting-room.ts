@@ -8,7 +8,7 @@ import type { AcquireMode, Operations } from './operations.js';
 import type { Waiter } from './waiter.js';
 
 /** Nothing that was missed stays missed for longer. */
-const LOOK_AT_LATEST_MS = 10_000;
+const LOOK_AT_LATEST_MS = 5_000;
 const RETRY_MS = 1_000;
 /** Asked about in one call. */
 const MAX_IDS = 500;

@@ -4,6 +4,9 @@
  */
 import { copies, type LimiterCopy } from '../limiter/meeting.js';
 
+/** Of the two seconds that an app has to close. */
+const LEAVE_MS = 500;
+
 /** @param usesLimits the dead child said so: looked for even if nobody here has used a limiter yet */
 export async function freeLeases(child: string, usesLimits: boolean): Promise<number> {
   const all = copies().length > 0 || !usesLimits ? copies() : await ownCopy();
@@ -17,7 +20,15 @@ async function ownCopy(): Promise<LimiterCopy[]> {
   return copies();
 }
 
-/** What this child still holds when it leaves, because its work goes on after its job was handed back. */
+/** What this child still holds when it leaves, because its work goes on after its job was handed back. Never rejects. */
 export async function freeOwnLeases(): Promise<void> {
-  await Promise.all(copies().map((copy) => copy.leave()));
+  const leaving = Promise.all(copies().map((copy) => copy.leave())).catch(() => {
+    // they end by themselves
+  });
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, LEAVE_MS);
+  });
+  await Promise.race([leaving, late]);
+  clearTimeout(timer);
 }
