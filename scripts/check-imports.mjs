@@ -34,10 +34,10 @@ const MAY_IMPORT = {
   supervisor: ['types:shared'],
   process: ['shared', 'types:config', 'types:supervisor'],
   redis: ['shared', 'process'],
-  registry: ['shared', 'redis', 'types:config'],
-  limiter: ['shared'],
+  registry: ['shared', 'redis', 'limiter/status.ts', 'types:config'],
+  limiter: ['shared', 'redis', 'child/bullmq.ts', 'types:fetch', 'types:api'],
   fetch: ['shared', 'limiter', 'types:api', 'types:child'],
-  recovery: ['shared', 'child/bullmq.ts', 'types:child', 'types:registry'],
+  recovery: ['shared', 'limiter', 'child/bullmq.ts', 'types:child', 'types:registry'],
   child: [
     'shared',
     'fetch',
@@ -52,7 +52,17 @@ const MAY_IMPORT = {
   api: ['shared', 'child/app-registration.ts'],
   platform: ['shared', 'config'],
   master: ['shared', 'supervisor', 'process', 'registry', 'redis', 'recovery', 'types:config'],
-  commands: ['shared', 'config', 'master', 'process', 'registry', 'redis', 'platform'],
+  commands: [
+    'shared',
+    'config',
+    'master',
+    'process',
+    'registry',
+    'redis',
+    'platform',
+    'limiter/allows.ts',
+    'types:limiter',
+  ],
   cli: ['shared', 'config', 'commands'],
 };
 

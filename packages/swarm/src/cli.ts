@@ -48,6 +48,11 @@ async function dispatch(line: CommandLine): Promise<number> {
       return (await import('./commands/ps.js')).ps(await registryOptions(line));
     case 'jobs':
       return (await import('./commands/jobs.js')).jobs(await registryOptions(line));
+    case 'limits': {
+      const { limits } = await import('./commands/limits.js');
+      const { parseLimit } = await import('./commands/deaths.js');
+      return limits({ ...(await registryOptions(line)), limit: parseLimit(line.values['limit']) });
+    }
     case 'deaths': {
       const { deaths, parseLimit } = await import('./commands/deaths.js');
       const query = {

@@ -71,6 +71,18 @@ export const COMMANDS = {
       ['swarm jobs --json', 'for scripts'],
     ],
   },
+  limits: {
+    ...base,
+    usage: '[options]',
+    describe: 'limiters used of late: who holds, who waits, how long',
+    options: REGISTRY_OPTIONS,
+    switches: JSON_SWITCH,
+    values: { limit: ['N', 'at most so many, the last used first (default: 1000)'] },
+    examples: [
+      ['swarm limits', 'a table, the last used first'],
+      ['swarm limits --json', 'for scripts'],
+    ],
+  },
   deaths: {
     ...base,
     usage: '[identity|pid] [options]',

@@ -261,6 +261,7 @@ export class MasterShell {
           holdings: this.#debts.holdingsOf(effect.owner),
           death: this.#debts.deathOf(effect.owner),
           quarantineAfter: this.#parts.config.quarantineAfter,
+          usesLimits: this.#debts.usedLimits(effect.owner),
         });
         return;
       case 'settle':
@@ -336,6 +337,8 @@ export class MasterShell {
         this.#enqueue({ type: 'releaseAnswered', releaseId, by: identity, error, unserved });
         return;
       }
+      case 'leasesFreed':
+        return this.#narrator.leasesFreed(child, message);
       case 'swept':
         return this.#lostHosts.onSwept(child, message);
       case 'uncaught':
@@ -351,6 +354,7 @@ export class MasterShell {
       case 'jobMemory':
         return this.#jobLedger.add(message.kinds);
       case 'waiting':
+      case 'limitsUsed':
       case 'addonLoaded':
       case 'beat':
         return;
@@ -362,7 +366,7 @@ export class MasterShell {
     const drained = child.drained !== null && child.drained.error === null;
     const holdings = holdingsOf(child.workers, child.jobs);
     const held = holdings.length > 0;
-    if (held && !drained) this.#debts.add(identity, holdings);
+    if (held && !drained) this.#debts.add(identity, holdings, child.usesLimits);
     const slot = this.#slot(index);
     const sample = this.#samples.get(pid);
     const told = slot && childrenOf(slot).find((other) => other.identity === identity);

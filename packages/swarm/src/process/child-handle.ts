@@ -47,6 +47,8 @@ export class ChildHandle {
   beat: Beat | null = null;
   concurrency = 0;
   canRelease = false;
+  /** It may hold leases of limiters. */
+  usesLimits = false;
   readonly workers: WorkerInfo[] = [];
   /** Jobs in its hands that wait for their turn to run alone. */
   waiting: JobRef[] = [];
@@ -209,12 +211,16 @@ export class ChildHandle {
       case 'drained':
         this.drained = message;
         break;
+      case 'limitsUsed':
+        this.usesLimits = true;
+        break;
       case 'addonLoaded':
         if (this.addons.length < MAX_ADDONS && !this.addons.includes(message.file))
           this.addons.push(message.file);
         break;
       case 'released':
       case 'swept':
+      case 'leasesFreed':
       case 'jobMemory':
       case 'draining':
       case 'log':
