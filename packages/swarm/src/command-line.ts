@@ -50,7 +50,7 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     flags: {},
     switches: new Set(Object.keys(commandRow(command).switches).filter((name) => parsed[name] === true)),
     values: ownValues(commandRow(command), parsed),
-    app: commandRow(command).takesApp ? rest[0] : undefined,
+    app: rest[commandRow(command).takesApp ? 0 : commandRow(command).takes.indexOf('app?')],
     appHint: hint,
     word: commandRow(command).takesApp ? undefined : rest[0],
     words: rest,
@@ -217,9 +217,17 @@ function refuseWords(command: CommandName, words: readonly string[], appArgument
         'arguments for the app come after --',
     );
   }
-  if (appArguments.length > 0) throw usageError('SWARM_BAD_USAGE', `swarm ${command} takes nothing after --`);
+  if (appArguments.length > 0 && !row.takesAppArguments)
+    throw usageError('SWARM_BAD_USAGE', `swarm ${command} takes nothing after --`);
   if (row.takes.length > 0) {
     const required = row.takes.filter((name) => !name.endsWith('?')).length;
+    if (row.words.length > 0 && !row.words.includes(first ?? '')) {
+      const got = first === undefined ? 'nothing' : JSON.stringify(first) + didYouMean(first, row.words);
+      throw usageError(
+        'SWARM_BAD_USAGE',
+        `swarm ${command} takes one of ${row.words.join(', ')}, got ${got}`,
+      );
+    }
     if (words.length >= required && words.length <= row.takes.length) return;
     const got = words.length === 0 ? 'nothing' : words.map((word) => JSON.stringify(word)).join(' ');
     throw usageError(

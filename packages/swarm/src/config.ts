@@ -61,6 +61,9 @@ export interface Config {
   /** Exact deaths at which a job is failed for good; null: never. */
   quarantineAfter: number | null;
   nodeArguments: readonly string[];
+  /** Of `/healthz`, `/readyz` and `/metrics`; null: not served. */
+  port: number | null;
+  host: string;
   tag: string;
   labels: readonly string[];
   strict: boolean;
@@ -201,6 +204,8 @@ function completeConfig(
     bootTimeoutMs: values.bootTimeout,
     quarantineAfter: values.quarantineAfter === 'off' ? null : values.quarantineAfter,
     nodeArguments: values.nodeArgs,
+    port: values.port,
+    host: values.host,
     tag: values.tag ?? 'app',
     labels: values.labels,
     strict: values.strict,

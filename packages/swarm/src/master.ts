@@ -5,8 +5,10 @@ import type { Config } from './config.js';
 import { EXIT, type ExitCode, redisError, SwarmError } from './errors.js';
 import { identityOf } from './identity.js';
 import { createLogger, type Logger } from './log.js';
+import type { Onlooker } from './master/onlookers.js';
 import { MasterShell } from './master/shell.js';
 import { OutputSink } from './output-sink.js';
+import { ServiceManager, takeServiceSettings } from './platform/service-manager.js';
 import { loaderArguments } from './process/fork.js';
 import { findJemalloc } from './process/jemalloc.js';
 import { isAlive, rawHostName, readBootId, readPidNamespace, readStartTicks } from './process/proc.js';
@@ -34,9 +36,36 @@ export async function runMaster(config: Config): Promise<ExitCode> {
   const sink = new OutputSink();
   const log = createLogger({ format: config.logFormat, level: config.logLevel, sink });
   try {
-    return await withRedis(config, log, (redis) => supervise(config, log, redis));
+    return await runMasterWithin(config, { log });
   } finally {
     await sink.flush(FLUSH_MS);
+  }
+}
+
+/** What a master is run within: a process of its own, or somebody else's. */
+export interface Surroundings {
+  log: Logger;
+  onlookers?: readonly Onlooker[];
+  /** Default true. */
+  listensToSignals?: boolean;
+  /** It is about to run, and takes commands. */
+  onShell?: (shell: MasterShell) => void;
+}
+
+/** The same, with a log and onlookers of the caller's. */
+export async function runMasterWithin(config: Config, around: Surroundings): Promise<ExitCode> {
+  const onlookers = [...(around.onlookers ?? [])];
+  const service = takeServiceSettings(process.env, process.pid);
+  if (service) onlookers.push(new ServiceManager(service, around.log));
+  const { port, host } = config;
+  if (port !== null) {
+    const { HttpDoor } = await import('./http/index.js');
+    onlookers.push(await HttpDoor.open({ port, host }, around.log));
+  }
+  try {
+    return await withRedis(config, around.log, (redis) => supervise(config, redis, { ...around, onlookers }));
+  } finally {
+    await Promise.allSettled(onlookers.map(async (onlooker) => onlooker.close?.()));
   }
 }
 
@@ -109,7 +138,8 @@ async function check(
   return { version };
 }
 
-async function supervise(config: Config, log: Logger, redis: UsableRedis): Promise<ExitCode> {
+async function supervise(config: Config, redis: UsableRedis, around: Surroundings): Promise<ExitCode> {
+  const { log, onlookers = [], listensToSignals = true } = around;
   const info = masterInfo(config);
   const writer = new RegistryWriter(redis.client, config.namespace);
   const { masters } = await readSnapshot(redis.client, config.namespace);
@@ -151,7 +181,10 @@ async function supervise(config: Config, log: Logger, redis: UsableRedis): Promi
     redisIsEmbedded: redis.isEmbedded,
     orphans: orphansOf(predecessors),
     rescue: new Rescue(redis.client, config.namespace, info.identity),
+    onlookers,
+    listensToSignals,
   });
+  around.onShell?.(shell);
   const listener = new CommandListener({
     blocking: redis.openBlocking(),
     writing: redis.client,

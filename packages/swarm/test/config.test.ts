@@ -55,6 +55,8 @@ describe('loadConfig', () => {
       bootTimeoutMs: 60_000,
       quarantineAfter: 3,
       nodeArguments: [],
+      port: null,
+      host: '127.0.0.1',
       tag: 'app',
       labels: [],
       strict: false,

@@ -42,6 +42,7 @@ import { JobLedger } from './job-ledger.js';
 import { LimitWatch } from './limit-watch.js';
 import { LostHosts } from './lost-hosts.js';
 import { Narrator, where } from './narrator.js';
+import { type MasterView, type Onlooker, Onlookers } from './onlookers.js';
 import { childRecord, emptySeatRecord, masterState, onRedisClock } from './records.js';
 import { listenToSignals } from './signals.js';
 
@@ -66,6 +67,9 @@ export interface MasterParts {
   /** What predecessors' children left behind. */
   orphans: readonly Orphan[];
   rescue: Rescue;
+  onlookers?: readonly Onlooker[];
+  /** Whether signals of this process are the master's; default true. */
+  listensToSignals?: boolean;
 }
 
 export class MasterShell {
@@ -80,6 +84,8 @@ export class MasterShell {
   readonly #sampler = new Sampler();
   readonly #limits: LimitWatch;
   readonly #jobLedger = new JobLedger();
+  readonly #onlookers: Onlookers;
+  readonly view: MasterView;
   /** By identity. */
   readonly #children = new Map<string, ChildHandle>();
   readonly #samples = new Map<number, Sample>();
@@ -101,6 +107,7 @@ export class MasterShell {
     this.#parts = parts;
     this.#log = log;
     this.#narrator = new Narrator(log);
+    this.#onlookers = new Onlookers(parts.onlookers ?? [], log);
     this.#debts = new Debts(parts.orphans);
     const { drainTimeoutMs, bootTimeoutMs } = config;
     this.#state = initialState(
@@ -108,6 +115,7 @@ export class MasterShell {
       { ...DEFAULT_POLICY, drainTimeoutMs, bootTimeoutMs },
       performance.now(),
     );
+    this.view = this.#viewOf(parts.info);
     this.#limits = new LimitWatch({
       groups: config.groups,
       log,
@@ -150,10 +158,13 @@ export class MasterShell {
     const finished = new Promise<ExitCode>((resolve) => {
       this.#finish = resolve;
     });
-    const stopListening = listenToSignals({
-      onEvent: (event, signal) => this.#onSignal(event, signal),
-      onUnused: (signal) => this.#log.info('signal has no effect in this version', { signal }),
-    });
+    const { listensToSignals = true } = this.#parts;
+    const stopListening = listensToSignals
+      ? listenToSignals({
+          onEvent: (event, signal) => this.#onSignal(event, signal),
+          onUnused: (signal) => this.#log.info('signal has no effect in this version', { signal }),
+        })
+      : () => {};
     const ticker = setInterval(() => this.#tick(), TICK_MS);
     this.#tick();
     const code = await finished;
@@ -194,6 +205,7 @@ export class MasterShell {
       this.#state = state;
       this.#center.observe(state, effects, nowMs);
       for (const effect of effects) this.#carryOut(effect);
+      this.#onlookers.decided(effects, this.view);
     }
     this.#deciding = false;
     this.#setDueTimer();
@@ -267,6 +279,7 @@ export class MasterShell {
 
   #onMessage(child: ChildHandle, message: ChildMessage): void {
     const { slot, identity } = child;
+    this.#onlookers.heard(slot, child.group, message);
     switch (message.type) {
       case 'ready':
         this.#narrator.ready(child, message);
@@ -316,7 +329,11 @@ export class MasterShell {
     this.#judged.set(identity, judged);
     this.#debts.explain(noticeOf(child, judged.cause, Date.now()));
     const death: LastDeath = { atMs: Date.now(), identity, pid, code, signal, cause: judged.cause };
-    if (slot) this.#last.set(index, { record: childRecord(slot, child, sample, death), death });
+    if (slot) {
+      const record = childRecord(slot, child, sample, death);
+      this.#last.set(index, { record, death });
+      this.#onlookers.died({ child: record, death: judged, code, signal });
+    }
     this.#enqueue({ type: 'childExited', slot: index, identity, drained, held });
     this.#judged.delete(identity);
     this.#children.delete(identity);
@@ -352,6 +369,7 @@ export class MasterShell {
   #tick(): void {
     this.#enqueue({ type: 'tick' });
     for (const owner of this.#debts.takeGone()) this.#enqueue({ type: 'predecessorFound', owner });
+    this.#onlookers.ticked(this.view);
     void this.#sample();
   }
 
@@ -378,6 +396,20 @@ export class MasterShell {
     } finally {
       this.#sampling = false;
     }
+  }
+
+  #viewOf(info: MasterInfo): MasterView {
+    const state = () => this.#state;
+    const records = () => this.#state.slots.flatMap((slot) => this.#records(slot));
+    return {
+      info,
+      get state() {
+        return state();
+      },
+      get children() {
+        return records();
+      },
+    };
   }
 
   #report(clockOffsetMs: number): MasterReport {
