@@ -48,6 +48,7 @@ const MAY_IMPORT = {
     'recovery',
     'platform',
     'http',
+    'config-dyno.ts',
     'types:config',
   ],
   commands: ['shared', 'config', 'master', 'process', 'registry', 'redis', 'platform'],

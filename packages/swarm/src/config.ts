@@ -5,6 +5,7 @@
  */
 import { dirname } from 'node:path';
 import { defaultApp, noAppError, packageNameOf, resolveApp } from './app-path.js';
+import { dynoCount, dynoLabels, dynoOf, dynoShareBytes, withDynoLimits } from './config-dyno.js';
 import { type ConfigFile, loadConfigFile } from './config-file.js';
 import { fileGroups, limitsOf, resolveForGroups } from './config-groups.js';
 import { type OptionSources, type RawFlags, type Resolved, resolveOption } from './option-sources.js';
@@ -121,19 +122,45 @@ export async function loadConfigWithoutApp(input: LoadConfigInput): Promise<Load
   origins.app = app.origin;
   values.tag ??= app.path === '' ? 'app' : packageNameOf(app.path);
   values.logFormat ??= input.isTty ? 'pretty' : 'json';
+  values.labels = dynoLabels(input.env, values.labels);
   const { file } = sources;
   values.config = file?.shown ?? null;
-  if (!file?.groups) {
-    values.count ??= Math.min(MAX_COUNT, (input.cpus ?? allowedCpus)());
-    return {
-      config: completeConfig(values, [onlyGroup(values, values.count)], app.path, input),
-      origins,
-      values,
-    };
-  }
-  origins.groups = `file ${file.shown}`;
-  const groups = fileGroups(file, file.groups, sources, values);
-  return { config: completeConfig(values, groups, app.path, input), origins, values };
+  if (file?.groups) origins.groups = `file ${file.shown}`;
+  const groups = file?.groups
+    ? fileGroups(file, file.groups, sources, values)
+    : [onlyGroup(values, defaultCount(values, origins, input))];
+  const limited = limitOnDyno(groups, values, origins, input);
+  return { config: completeConfig(values, limited, app.path, input), origins, values };
+}
+
+/** As many as CPUs are allowed; on a dyno, as many as its memory holds. */
+function defaultCount(values: OptionValues, origins: Origins, { env, cpus }: LoadConfigInput): number {
+  if (values.count !== null) return values.count;
+  const dyno = dynoOf(env);
+  const allowed = (cpus ?? allowedCpus)();
+  if (dyno) origins.count = dyno.origin;
+  values.count = Math.min(MAX_COUNT, dyno ? dynoCount(dyno, allowed) : allowed);
+  return values.count;
+}
+
+function limitOnDyno(
+  groups: GroupConfig[],
+  values: OptionValues,
+  origins: Origins,
+  { env }: LoadConfigInput,
+): GroupConfig[] {
+  const dyno = dynoOf(env);
+  const shareBytes =
+    dyno &&
+    dynoShareBytes(
+      dyno,
+      groups.reduce((sum, { count }) => sum + count, 0),
+    );
+  if (!dyno || shareBytes === null || values.maxMemory !== null || values.maxMemoryHard !== null)
+    return groups;
+  values.maxMemory = shareBytes;
+  origins.maxMemory = dyno.origin;
+  return withDynoLimits(groups, shareBytes);
 }
 
 /** The options that other commands share with `run`; for them there need be no file and no app. */

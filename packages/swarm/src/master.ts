@@ -2,13 +2,15 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { Config } from './config.js';
-import { EXIT, type ExitCode, redisError, SwarmError } from './errors.js';
+import { dynoName } from './config-dyno.js';
+import { EXIT, type ExitCode, redisError, SwarmError, usageError } from './errors.js';
 import { identityOf } from './identity.js';
 import { createLogger, type Logger } from './log.js';
 import type { Onlooker } from './master/onlookers.js';
 import { MasterShell } from './master/shell.js';
 import { OutputSink } from './output-sink.js';
 import { ServiceManager, takeServiceSettings } from './platform/service-manager.js';
+import { startWarnings } from './platform/start-warnings.js';
 import { loaderArguments } from './process/fork.js';
 import { findJemalloc } from './process/jemalloc.js';
 import { isAlive, rawHostName, readBootId, readPidNamespace, readStartTicks } from './process/proc.js';
@@ -54,6 +56,7 @@ export interface Surroundings {
 
 /** The same, with a log and onlookers of the caller's. */
 export async function runMasterWithin(config: Config, around: Surroundings): Promise<ExitCode> {
+  warnAtStart(config, around.log);
   const onlookers = [...(around.onlookers ?? [])];
   const service = takeServiceSettings(process.env, process.pid);
   if (service) onlookers.push(new ServiceManager(service, around.log));
@@ -67,6 +70,13 @@ export async function runMasterWithin(config: Config, around: Surroundings): Pro
   } finally {
     await Promise.allSettled(onlookers.map(async (onlooker) => onlooker.close?.()));
   }
+}
+
+function warnAtStart(config: Config, log: Logger): void {
+  const warnings = startWarnings(config, { env: process.env, pid: process.pid });
+  const [first] = warnings;
+  if (first && config.strict) throw usageError(first.code, `${first.message} (an error because of --strict)`);
+  for (const { code, message } of warnings) log.warn(message, { code });
 }
 
 interface UsableRedis {
@@ -210,7 +220,7 @@ function appFailed(config: Config, appError: string | null): SwarmError {
 }
 
 function masterInfo(config: Config): MasterInfo {
-  const host = rawHostName();
+  const host = dynoName(process.env) ?? rawHostName();
   const { redis, appArguments: _, groups, ...rest } = config;
   return {
     identity: identityOf(host, process.pid, randomBytes(4).toString('hex')),
