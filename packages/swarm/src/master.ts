@@ -6,6 +6,7 @@ import { dynoName } from './config-dyno.js';
 import { EXIT, type ExitCode, redisError, SwarmError, usageError } from './errors.js';
 import { identityOf } from './identity.js';
 import { createLogger, type Logger } from './log.js';
+import { Connections, USUAL_CONNECTIONS } from './master/connections.js';
 import type { Onlooker } from './master/onlookers.js';
 import { MasterShell } from './master/shell.js';
 import { OutputSink } from './output-sink.js';
@@ -141,7 +142,10 @@ async function check(
   const onLoading = ({ percent }: { percent: number | null }): void => {
     log.info('Redis loads its data', { done: percent === null ? undefined : `${Math.round(percent)}%` });
   };
-  const { version, warnings } = await checkRedis(client, url, { onLoading });
+  const children = config.groups.reduce((sum, { count }) => sum + count, 0);
+  // the master's own two, and one child more than usual while a roll goes on
+  const clientsNeeded = 2 + USUAL_CONNECTIONS * (children + 1);
+  const { version, warnings } = await checkRedis(client, url, { onLoading, clientsNeeded });
   const [first] = warnings;
   if (first && config.strict) throw redisError(first.code, `${first.message} (an error because of --strict)`);
   for (const { code, message } of warnings) log.warn(message, { code });
@@ -181,6 +185,7 @@ async function supervise(config: Config, redis: UsableRedis, around: Surrounding
     version: info.version,
     node: info.node,
   });
+  const connections = new Connections(redis.client, log);
   const shell = new MasterShell({
     config,
     info,
@@ -191,7 +196,7 @@ async function supervise(config: Config, redis: UsableRedis, around: Surrounding
     redisIsEmbedded: redis.isEmbedded,
     orphans: orphansOf(predecessors),
     rescue: new Rescue(redis.client, config.namespace, info.identity),
-    onlookers,
+    onlookers: [...onlookers, connections],
     listensToSignals,
   });
   around.onShell?.(shell);
@@ -204,7 +209,10 @@ async function supervise(config: Config, redis: UsableRedis, around: Surrounding
     onCommand: (command, reply) => shell.command(command, reply),
   });
   listener.start();
-  const code = await shell.run().finally(() => listener.close());
+  const code = await shell.run().finally(() => {
+    connections.close();
+    return listener.close();
+  });
   if (code === EXIT.appFailed) throw appFailed(config, shell.appError);
   log.info('stopped', { exit: code });
   return code;
