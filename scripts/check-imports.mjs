@@ -17,6 +17,7 @@ const PART_OF_FILE = [
   [/^(errors|protocol|death|units|suggest|identity|log|output-sink|child-options|statm)\.ts$/, 'shared'],
   [/^(config|config-.*|options?|option-.*|app-path)\.ts$/, 'config'],
   [/^(app|index)\.ts$/, 'api'],
+  [/^swarm(-options)?\.ts$/, 'embed'],
   [/^(cli|command-line|command-table|help)\.ts$/, 'cli'],
   [/^master\.ts$/, 'master'],
 ];
@@ -36,7 +37,8 @@ const MAY_IMPORT = {
   fetch: ['shared', 'limiter', 'types:api', 'types:child'],
   recovery: ['shared', 'child/bullmq.ts', 'types:child', 'types:registry'],
   child: ['shared', 'fetch', 'limiter', 'recovery', 'redis', 'types:api', 'types:config'],
-  api: ['shared', 'child/app-registration.ts'],
+  api: ['shared', 'child/app-registration.ts', 'embed', 'types:registry'],
+  embed: ['shared', 'config', 'master', 'types:registry'],
   platform: ['shared', 'config', 'types:supervisor', 'types:registry', 'types:master'],
   http: ['shared', 'types:supervisor', 'types:registry', 'types:master'],
   master: [
@@ -67,6 +69,12 @@ const NEVER_LOADS = [
     why: 'an unmodified program brings its own, or none',
   },
   { from: /^child\//, target: /^(winston|yargs)(\/|$)/, lazily: true, why: 'every child would pay for it' },
+  {
+    from: /^index\.ts$/,
+    target: /^(ioredis|winston|yargs|pidusage)(\/|$)|^(master|config|options)(\.ts|\/)/,
+    lazily: false,
+    why: 'apps import it in every child',
+  },
   {
     from: /^(cli|master)\.ts$/,
     target: /^bullmq5?(\/|$)|^(child|fetch)\//,

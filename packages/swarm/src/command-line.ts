@@ -84,14 +84,15 @@ export function isCompletionRequest(args: readonly string[]): boolean {
 
 /** yargs prints the answer itself, one word a line. */
 export async function printCompletions(args: readonly string[]): Promise<void> {
-  await parser(args).parseAsync();
+  await parser(args, true).parseAsync();
 }
 
 export function printCompletionScript(): void {
   parser([]).showCompletionScript();
 }
 
-function parser(args: readonly string[]): Argv {
+/** @param completes knows the words that a command takes, which else are left as they are */
+function parser(args: readonly string[], completes = false): Argv {
   const instance = yargs([...args])
     .scriptName('swarm')
     .detectLocale(false)
@@ -117,14 +118,16 @@ function parser(args: readonly string[]): Argv {
       version: { alias: 'v', boolean: true, describe: 'show the version' },
     });
   for (const command of COMMAND_NAMES) {
-    const { describe, options, switches, values } = commandRow(command);
+    const { describe, options, switches, values, words } = commandRow(command);
+    const word = completes && words.length > 0 ? ' [word]' : '';
     instance.options(yargsSwitches(switches, false)).options(yargsValues(values, false));
-    instance.command(command, describe, (inner) =>
-      inner
+    instance.command(command + word, describe, (inner: Argv) => {
+      if (word !== '') inner.positional('word', { choices: words });
+      return inner
         .options(yargsOptions(options, true))
         .options(yargsSwitches(switches, true))
-        .options(yargsValues(values, true)),
-    );
+        .options(yargsValues(values, true));
+    });
   }
   return instance;
 }

@@ -81,6 +81,8 @@ export interface ConfigInput {
   env: NodeJS.ProcessEnv;
   /** Absolute. */
   cwd: string;
+  /** What stands in the place of a config file, or above one that is named; none is looked for then. */
+  given?: ConfigFile;
 }
 
 export interface LoadConfigInput extends ConfigInput {
@@ -177,10 +179,19 @@ interface ConfigSources extends OptionSources {
   readonly file: ConfigFile | null;
 }
 
-async function openSources({ argv, env, cwd }: ConfigInput): Promise<ConfigSources> {
+async function openSources({ argv, env, cwd, given }: ConfigInput): Promise<ConfigSources> {
   const { value: path, origin } = resolveOption('config', { flags: argv, env, file: null });
   const source = origin === 'flag' ? '--config' : origin.replace(/^env /, '');
-  return { flags: argv, env, file: await loadConfigFile(path === null ? null : { path, source }, cwd, env) };
+  if (given && origin !== 'flag') return { flags: argv, env, file: given };
+  const file = await loadConfigFile(path === null ? null : { path, source }, cwd, env);
+  return { flags: argv, env, file: given && file ? above(given, file) : file };
+}
+
+function above(given: ConfigFile, file: ConfigFile): ConfigFile {
+  const options = { ...file.options, ...given.options };
+  // an app that only the file names is found from where the file is
+  const path = given.app === null ? file.path : given.path;
+  return { ...given, path, app: given.app ?? file.app, options, groups: given.groups ?? file.groups };
 }
 
 function resolveAll(sources: ConfigSources): { values: OptionValues; origins: Origins } {

@@ -39,7 +39,9 @@ export async function runMaster(config: Config): Promise<ExitCode> {
   const sink = new OutputSink();
   const log = createLogger({ format: config.logFormat, level: config.logLevel, sink });
   try {
-    return await runMasterWithin(config, { log });
+    const service = takeServiceSettings(process.env, process.pid);
+    const onlookers = service ? [new ServiceManager(service, log)] : [];
+    return await runMasterWithin(config, { log, onlookers });
   } finally {
     await sink.flush(FLUSH_MS);
   }
@@ -59,8 +61,6 @@ export interface Surroundings {
 export async function runMasterWithin(config: Config, around: Surroundings): Promise<ExitCode> {
   warnAtStart(config, around.log);
   const onlookers = [...(around.onlookers ?? [])];
-  const service = takeServiceSettings(process.env, process.pid);
-  if (service) onlookers.push(new ServiceManager(service, around.log));
   const { port, host } = config;
   if (port !== null) {
     const { HttpDoor } = await import('./http/index.js');
