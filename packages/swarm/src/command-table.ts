@@ -16,6 +16,8 @@ export interface CommandRow {
   readonly words: readonly string[];
   /** Names of the free words that it takes, each of them required unless it ends with `?`. */
   readonly takes: readonly string[];
+  /** What comes after `--` is for the app. */
+  readonly takesAppArguments?: true;
   /** Command line → what it does. */
   readonly examples: readonly (readonly [string, string])[];
 }
@@ -200,6 +202,30 @@ export const COMMANDS = {
     examples: [
       ['swarm config', 'as a table'],
       ['swarm config --count 8 --json', 'what these flags would give'],
+    ],
+  },
+  init: {
+    ...base,
+    usage: '<platform> [app] [options] [-- app arguments]',
+    describe: 'a file for systemd, upstart, heroku, docker or kubernetes',
+    options: OPTION_NAMES,
+    switches: {
+      write: 'to the file where the platform looks for it, not to stdout',
+      force: 'overwrite the file if it is there',
+    },
+    values: {
+      output: ['F', 'to this file'],
+      name: ['NAME', "of the service (default: name of the app's package)"],
+      user: ['U', "that the service runs as (default: who owns the app's directory)"],
+    },
+    words: ['systemd', 'upstart', 'heroku', 'docker', 'kubernetes'],
+    takes: ['platform', 'app?'],
+    takesAppArguments: true,
+    examples: [
+      ['swarm init systemd --count 4 ./worker.js', 'prints a unit'],
+      ['swarm init systemd --max-memory 400MB --write', 'writes it, with a MemoryMax that fits'],
+      ['swarm init heroku --write', 'writes a Procfile'],
+      ['swarm init kubernetes --output k8s.yaml', 'writes there'],
     ],
   },
   completion: {

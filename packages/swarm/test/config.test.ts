@@ -57,6 +57,8 @@ describe('loadConfig', () => {
       stuckKillAfterMs: 60_000,
       quarantineAfter: 3,
       nodeArguments: [],
+      port: null,
+      host: '127.0.0.1',
       tag: 'app',
       labels: [],
       strict: false,

@@ -45,6 +45,7 @@ import { JobLedger } from './job-ledger.js';
 import { LimitWatch } from './limit-watch.js';
 import { LostHosts } from './lost-hosts.js';
 import { Narrator, where } from './narrator.js';
+import { type MasterView, type Onlooker, Onlookers } from './onlookers.js';
 import { childRecord, emptySeatRecord, masterState, onRedisClock } from './records.js';
 import { listenToSignals } from './signals.js';
 import { Watchdogs } from './watchdogs.js';
@@ -71,6 +72,9 @@ export interface MasterParts {
   /** What predecessors' children left behind. */
   orphans: readonly Orphan[];
   rescue: Rescue;
+  onlookers?: readonly Onlooker[];
+  /** Whether signals of this process are the master's; default true. */
+  listensToSignals?: boolean;
 }
 
 export class MasterShell {
@@ -87,6 +91,8 @@ export class MasterShell {
   readonly #watchdogs: Watchdogs;
   readonly #dumps: Dumps;
   readonly #jobLedger = new JobLedger();
+  readonly #onlookers: Onlookers;
+  readonly view: MasterView;
   /** By identity. */
   readonly #children = new Map<string, ChildHandle>();
   readonly #samples = new Map<number, Sample>();
@@ -109,6 +115,7 @@ export class MasterShell {
     this.#parts = parts;
     this.#log = log;
     this.#narrator = new Narrator(log);
+    this.#onlookers = new Onlookers(parts.onlookers ?? [], log);
     this.#debts = new Debts(parts.orphans);
     const { drainTimeoutMs, bootTimeoutMs, stuckAfterMs, stuckKillAfterMs } = config;
     this.#state = initialState(
@@ -116,6 +123,7 @@ export class MasterShell {
       { ...DEFAULT_POLICY, drainTimeoutMs, bootTimeoutMs, stuckAfterMs, stuckKillAfterMs },
       performance.now(),
     );
+    this.view = this.#viewOf(parts.info);
     this.#limits = new LimitWatch({
       groups: config.groups,
       log,
@@ -169,10 +177,13 @@ export class MasterShell {
     const finished = new Promise<ExitCode>((resolve) => {
       this.#finish = resolve;
     });
-    const stopListening = listenToSignals({
-      onEvent: (event, signal) => this.#onSignal(event, signal),
-      onDump: () => this.#dumpAll(),
-    });
+    const { listensToSignals = true } = this.#parts;
+    const stopListening = listensToSignals
+      ? listenToSignals({
+          onEvent: (event, signal) => this.#onSignal(event, signal),
+          onDump: () => this.#dumpAll(),
+        })
+      : () => {};
     const ticker = setInterval(() => this.#tick(), TICK_MS);
     this.#tick();
     const code = await finished;
@@ -233,6 +244,7 @@ export class MasterShell {
       this.#state = state;
       this.#center.observe(state, effects, nowMs);
       for (const effect of effects) this.#carryOut(effect);
+      this.#onlookers.decided(effects, this.view);
     }
     this.#deciding = false;
     this.#setDueTimer();
@@ -323,6 +335,7 @@ export class MasterShell {
 
   #onMessage(child: ChildHandle, message: ChildMessage): void {
     const { slot, identity } = child;
+    this.#onlookers.heard(slot, child.group, message);
     switch (message.type) {
       case 'ready':
         this.#narrator.ready(child, message);
@@ -377,7 +390,11 @@ export class MasterShell {
     this.#judged.set(identity, judged);
     this.#debts.explain(noticeOf(child, judged.cause, Date.now(), dump));
     const death: LastDeath = { atMs: Date.now(), identity, pid, code, signal, cause: judged.cause };
-    if (slot) this.#last.set(index, { record: childRecord(slot, child, sample, death), death });
+    if (slot) {
+      const record = childRecord(slot, child, sample, death);
+      this.#last.set(index, { record, death });
+      this.#onlookers.died({ child: record, death: judged, code, signal });
+    }
     this.#enqueue({ type: 'childExited', slot: index, identity, drained, held });
     this.#judged.delete(identity);
     this.#children.delete(identity);
@@ -417,6 +434,7 @@ export class MasterShell {
     for (const owner of this.#debts.takeGone()) this.#enqueue({ type: 'predecessorFound', owner });
     this.#watchdogs.look();
     this.#dumps.look();
+    this.#onlookers.ticked(this.view);
     void this.#sample();
   }
 
@@ -443,6 +461,20 @@ export class MasterShell {
     } finally {
       this.#sampling = false;
     }
+  }
+
+  #viewOf(info: MasterInfo): MasterView {
+    const state = () => this.#state;
+    const records = () => this.#state.slots.flatMap((slot) => this.#records(slot));
+    return {
+      info,
+      get state() {
+        return state();
+      },
+      get children() {
+        return records();
+      },
+    };
   }
 
   #report(clockOffsetMs: number): MasterReport {
