@@ -163,6 +163,8 @@ export type MasterMessage =
 
 export type ChildMessage =
   | { type: 'workerStarted'; worker: WorkerInfo }
+  /** It was closed, and holds no job any more. */
+  | { type: 'workerEnded'; worker: WorkerInfo }
   | { type: 'ready'; bullmqVersion: string | null; concurrency: number; canRelease: boolean }
   | { type: 'beat'; beat: Beat }
   /** Jobs in its hands that wait for their turn to run alone; said at each change. */
@@ -294,6 +296,7 @@ const MASTER_FIELDS: Fields<MasterMessage> = {
 
 const CHILD_FIELDS: Fields<ChildMessage> = {
   workerStarted: { worker: isWorkerInfo },
+  workerEnded: { worker: isWorkerInfo },
   ready: { bullmqVersion: nullOr(isString), concurrency: isCount, canRelease: isBoolean },
   beat: {
     beat: record({

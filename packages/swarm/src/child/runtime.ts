@@ -65,6 +65,7 @@ class ChildRuntime {
         if (this.#options.queues.length > 0) void this.#refuseQueues();
         else this.#readyWith(worker);
       },
+      onEnded: (worker) => this.#channel.send({ type: 'workerEnded', worker }),
       onStaleEnd: ({ queue, id }) => {
         const message = `job ${queue}/${id} ended here after it was no longer ours: its result is not kept`;
         this.#channel.send({ type: 'log', level: 'debug', message });

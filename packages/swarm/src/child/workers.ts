@@ -6,6 +6,7 @@
  * WaitingChildrenError emits none, and would be counted as active for ever.
  */
 import { type ActiveJob, MAX_LISTED_JOBS, type WorkerInfo } from '../protocol.js';
+import { moveToWait, wake } from '../recovery/move-job.js';
 import { type BullJob, type BullModule, type BullWorker, lockTimesOf, redisIdOfWorker } from './bullmq.js';
 import { JobBoard } from './job-board.js';
 import { JobContext } from './job-context.js';
@@ -24,6 +25,8 @@ export interface HeldJob extends ActiveJob {
 
 export interface WorkersListener {
   onStarted(worker: BullWorker, info: WorkerInfo): void;
+  /** It was closed, and holds nothing. */
+  onEnded(info: WorkerInfo): void;
   /** A run came to its end after its job was no longer ours: what it returned counts for nothing. */
   onStaleEnd(job: ActiveJob): void;
   /** A run came to its end, and its job neither completed nor failed: it was delayed, or Redis has refused its end. */
@@ -44,6 +47,8 @@ export class Workers {
   /** null: each Worker's own. */
   readonly #concurrency: number | null;
   #quiet = false;
+  /** Those that the app has paused itself stay so. */
+  readonly #pausedHere = new Set<BullWorker>();
   #onIdle: (() => void)[] = [];
 
   constructor(concurrency: number | null, listener: WorkersListener) {
@@ -106,8 +111,13 @@ export class Workers {
     worker.on('lockRenewalFailed', (ids: readonly string[]) => {
       for (const job of this.#held) if (job.worker === worker && ids.includes(job.id)) job.stale = true;
     });
-    worker.on('closed', () => this.#workers.delete(worker));
-    if (this.#quiet) void worker.pause(true);
+    worker.on('closed', () => {
+      this.#workers.delete(worker);
+      this.#pausedHere.delete(worker);
+      // closed by force, it may leave jobs behind: they are still looked for if this child dies
+      if (!this.held.some((held) => held.worker === worker)) this.#listener.onEnded(info);
+    });
+    if (this.#quiet) this.#pause(worker, false);
     this.#listener.onStarted(worker, info);
   }
 
@@ -176,16 +186,21 @@ export class Workers {
   /** Takes no new jobs. `forGood` also ends the waits for jobs, from which there is no way back. */
   quiet(forGood = false): void {
     this.#quiet = true;
-    for (const worker of this.#workers.keys()) {
-      worker.pause(!forGood).catch(() => {
-        // a Worker without Redis takes no jobs either
-      });
-    }
+    for (const worker of this.#workers.keys()) this.#pause(worker, forGood);
+  }
+
+  #pause(worker: BullWorker, forGood: boolean): void {
+    if (!worker.isPaused()) this.#pausedHere.add(worker);
+    worker.pause(!forGood).catch(() => {
+      // a Worker without Redis takes no jobs either
+    });
   }
 
   async resume(): Promise<void> {
     this.#quiet = false;
-    await Promise.all([...this.#workers.keys()].map((worker) => worker.resume()));
+    const paused = [...this.#pausedHere];
+    this.#pausedHere.clear();
+    await Promise.all(paused.map((worker) => worker.resume()));
   }
 
   /** Resolves to whether nothing is held any more, at the latest after `timeoutMs`. */
@@ -200,13 +215,21 @@ export class Workers {
     return this.busy === 0;
   }
 
+  async #putBack(worker: BullWorker, job: BullJob, token: string): Promise<void> {
+    try {
+      if (await moveToWait(job, token)) await wake(worker);
+    } catch {
+      this.#listener.onOpenEnd(worker);
+    }
+  }
+
   #ended(job: BullJob | undefined): void {
     for (const held of this.#held) if (held.job === job) held.ended = true;
   }
 
   #follow(worker: BullWorker, job: BullJob, token: string, run: () => Promise<unknown>): Promise<unknown> {
     // fetched by a wait that was under way when this child went quiet
-    if (this.#quiet) return job.moveToWait(token).then(ignore, ignore);
+    if (this.#quiet) return this.#putBack(worker, job, token);
     if (this.#disowned.delete(ownership(worker, job.id ?? '', token))) return Promise.resolve();
     const held: HeldJob = {
       queue: worker.name,
@@ -249,5 +272,3 @@ function attemptOf({ attemptsStarted, attemptsMade }: BullJob): number | null {
   if (typeof attemptsStarted === 'number') return Math.max(1, attemptsStarted);
   return typeof attemptsMade === 'number' ? attemptsMade + 1 : null;
 }
-
-function ignore(): void {}

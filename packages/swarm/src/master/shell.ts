@@ -7,7 +7,7 @@ import type { Config, GroupConfig } from '../config.js';
 import { EXIT, type ExitCode } from '../errors.js';
 import type { Logger } from '../log.js';
 import { ChildHandle, type Exit } from '../process/child-handle.js';
-import { forkChild } from '../process/fork.js';
+import { type Forked, forkChild } from '../process/fork.js';
 import { type Sample, Sampler } from '../process/memory.js';
 import type { ChildMessage } from '../protocol.js';
 import { holdingsOf } from '../recovery/holdings.js';
@@ -238,16 +238,21 @@ export class MasterShell {
     this.#queue.push(event);
     if (this.#deciding) return;
     this.#deciding = true;
-    for (let next = this.#queue.shift(); next; next = this.#queue.shift()) {
-      const nowMs = performance.now();
-      const { state, effects } = decide(this.#state, next, { nowMs, random: Math.random() });
-      this.#state = state;
-      this.#center.observe(state, effects, nowMs);
-      for (const effect of effects) this.#carryOut(effect);
-      this.#onlookers.decided(effects, this.view);
+    try {
+      for (let next = this.#queue.shift(); next; next = this.#queue.shift()) this.#decide(next);
+    } finally {
+      this.#deciding = false;
     }
-    this.#deciding = false;
     this.#setDueTimer();
+  }
+
+  #decide(event: SupervisorEvent): void {
+    const nowMs = performance.now();
+    const { state, effects } = decide(this.#state, event, { nowMs, random: Math.random() });
+    this.#state = state;
+    this.#center.observe(state, effects, nowMs);
+    for (const effect of effects) this.#carryOut(effect);
+    this.#onlookers.decided(effects, this.view);
   }
 
   #carryOut(effect: Effect): void {
@@ -309,23 +314,26 @@ export class MasterShell {
   async #spawn({ slot: index, seat, generation }: Extract<Effect, { type: 'spawn' }>): Promise<void> {
     const { config, info, redisUrl, redisIsEmbedded } = this.#parts;
     const group = this.#groupOf(index);
+    const order = { config, group, slot: index, generation, host: info.host, redisUrl, redisIsEmbedded };
+    let forked: Forked;
     try {
-      const order = { config, group, slot: index, generation, host: info.host, redisUrl, redisIsEmbedded };
-      const child = new ChildHandle(await forkChild(order), index, group.name, generation, {
-        onMessage: (from, message) => this.#onMessage(from, message),
-        onWatchdog: (from, message) => this.#onWatchdog(from, message),
-        onMalformed: (from, why) => this.#narrator.malformed(from, why),
-        onLine: ({ slot, pid }, stream, text) => this.#log.childOutput({ slot, pid, stream, text }),
-        onExit: (from, exit) => this.#onExit(from, exit),
-      });
-      const { identity, pid } = child;
-      this.#children.set(identity, child);
-      this.#deaths.born(child);
-      this.#narrator.spawned(child);
-      this.#enqueue({ type: 'childSpawned', slot: index, seat, identity, pid, generation });
+      forked = await forkChild(order);
     } catch (error) {
       this.#enqueue({ type: 'spawnFailed', slot: index, seat, error: (error as Error).message });
+      return;
     }
+    const child = new ChildHandle(forked, index, group.name, generation, {
+      onMessage: (from, message) => this.#onMessage(from, message),
+      onWatchdog: (from, message) => this.#onWatchdog(from, message),
+      onMalformed: (from, why) => this.#narrator.malformed(from, why),
+      onLine: ({ slot, pid }, stream, text) => this.#log.childOutput({ slot, pid, stream, text }),
+      onExit: (from, exit) => this.#onExit(from, exit),
+    });
+    const { identity, pid } = child;
+    this.#children.set(identity, child);
+    this.#deaths.born(child);
+    this.#narrator.spawned(child);
+    this.#enqueue({ type: 'childSpawned', slot: index, seat, identity, pid, generation });
   }
 
   #onWatchdog(child: ChildHandle, message: WatchdogMessage): void {
@@ -378,7 +386,9 @@ export class MasterShell {
     const { slot: index, identity, pid } = child;
     const drained = child.drained !== null && child.drained.error === null;
     const holdings = holdingsOf(child.workers, child.jobs);
-    const held = holdings.length > 0;
+    // of a bullmq that cannot put jobs back, the stalled check is all there is
+    const isHopeless = child.readyAtMs !== null && !child.canRelease;
+    const held = holdings.length > 0 && !isHopeless;
     if (held && !drained) this.#debts.add(identity, holdings, child.usesLimits);
     const slot = this.#slot(index);
     const sample = this.#samples.get(pid);

@@ -192,6 +192,14 @@ export class ChildHandle {
       case 'workerStarted':
         this.workers.push(message.worker);
         break;
+      case 'workerEnded': {
+        const { queue, tokenPrefix } = message.worker;
+        const at = this.workers.findIndex(
+          (known) => known.queue === queue && known.tokenPrefix === tokenPrefix,
+        );
+        if (at !== -1) this.workers.splice(at, 1);
+        break;
+      }
       case 'ready':
         this.readyAtMs = Date.now();
         this.concurrency = message.concurrency;
