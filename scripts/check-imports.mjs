@@ -14,9 +14,13 @@ const sourceRoot = join(root, 'packages/swarm/src');
 
 /** Files at the top of src that make up a part. Each folder is a part of its own name. */
 const PART_OF_FILE = [
-  [/^(errors|protocol|death|units|suggest|identity|log|output-sink|child-options|statm)\.ts$/, 'shared'],
+  [
+    /^(errors|protocol|death|units|suggest|identity|log|output-sink|child-options|statm|watchdog-protocol|line-reader|dump)\.ts$/,
+    'shared',
+  ],
   [/^(config|config-.*|options?|option-.*|app-path)\.ts$/, 'config'],
   [/^(app|index)\.ts$/, 'api'],
+  [/^swarm(-options)?\.ts$/, 'embed'],
   [/^(cli|command-line|command-table|help)\.ts$/, 'cli'],
   [/^master\.ts$/, 'master'],
 ];
@@ -35,10 +39,33 @@ const MAY_IMPORT = {
   limiter: ['shared', 'redis', 'child/bullmq.ts', 'types:fetch', 'types:api'],
   fetch: ['shared', 'limiter', 'types:api', 'types:child'],
   recovery: ['shared', 'limiter', 'child/bullmq.ts', 'types:child', 'types:registry'],
-  child: ['shared', 'fetch', 'limiter', 'recovery', 'redis', 'types:api', 'types:config'],
-  api: ['shared', 'child/app-registration.ts'],
-  platform: ['shared', 'config'],
-  master: ['shared', 'supervisor', 'process', 'registry', 'redis', 'recovery', 'types:config'],
+  child: [
+    'shared',
+    'fetch',
+    'limiter',
+    'recovery',
+    'redis',
+    'process/proc.ts',
+    'process/native-side.ts',
+    'types:api',
+    'types:config',
+  ],
+  api: ['shared', 'child/app-registration.ts', 'embed', 'types:registry'],
+  embed: ['shared', 'config', 'master', 'types:registry'],
+  platform: ['shared', 'config', 'types:supervisor', 'types:registry', 'types:master'],
+  http: ['shared', 'types:supervisor', 'types:registry', 'types:master'],
+  master: [
+    'shared',
+    'supervisor',
+    'process',
+    'registry',
+    'redis',
+    'recovery',
+    'platform',
+    'http',
+    'config-dyno.ts',
+    'types:config',
+  ],
   commands: [
     'shared',
     'config',
@@ -65,6 +92,12 @@ const NEVER_LOADS = [
     why: 'an unmodified program brings its own, or none',
   },
   { from: /^child\//, target: /^(winston|yargs)(\/|$)/, lazily: true, why: 'every child would pay for it' },
+  {
+    from: /^index\.ts$/,
+    target: /^(ioredis|winston|yargs|pidusage)(\/|$)|^(master|config|options)(\.ts|\/)/,
+    lazily: false,
+    why: 'apps import it in every child',
+  },
   {
     from: /^(cli|master)\.ts$/,
     target: /^bullmq5?(\/|$)|^(child|fetch)\//,

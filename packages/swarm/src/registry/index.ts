@@ -2,9 +2,11 @@
  * Public API `bullmq-swarm/registry`: what all masters of a namespace say about themselves.
  */
 import type { DeathRecord } from '../death.js';
+import type { DumpRecord } from '../dump.js';
 import { type LimiterStatus, readLimits, type StatusRedis } from '../limiter/status.js';
 import type { RedisClient } from '../redis/connect.js';
 import { type DeathQuery, type DeathsReading, readDeaths } from './deaths.js';
+import { type DumpQuery, type DumpsReading, readDumps } from './dumps.js';
 import { checkNamespace, DEFAULT_NAMESPACE } from './keys.js';
 import type { RegistryCommand } from './orders.js';
 import {
@@ -29,10 +31,24 @@ export type {
   OomEvidence,
   UncaughtEvidence,
 } from '../death.js';
+export type {
+  DumpDigest,
+  DumpJob,
+  DumpKind,
+  DumpRecord,
+  DumpTrigger,
+  Frame,
+  FrameOwner,
+  Heap,
+  NativeSide,
+  PendingIo,
+  StartedProcess,
+} from '../dump.js';
 export type { LimiterStatus } from '../limiter/status.js';
 export type { ActiveJob, Blame, WorkerInfo } from '../protocol.js';
 export type { Answer } from './commands.js';
 export type { DeathQuery, DeathsReading } from './deaths.js';
+export type { DumpQuery, DumpsReading } from './dumps.js';
 export type { RegistryCommand } from './orders.js';
 export type { ChildOnHost, RegistryClient, RegistrySnapshot } from './reader.js';
 export type {
@@ -115,6 +131,16 @@ export class Registry {
   /** The same, with what was skipped. */
   readDeaths(query: DeathQuery = {}): Promise<DeathsReading> {
     return this.#read((client) => readDeaths(client, this.namespace, query));
+  }
+
+  /** Stacks and facts taken of children, the newest first. */
+  async dumps(query: DumpQuery = {}): Promise<DumpRecord[]> {
+    return (await this.readDumps(query)).dumps;
+  }
+
+  /** The same, with what was skipped. */
+  readDumps(query: DumpQuery = {}): Promise<DumpsReading> {
+    return this.#read((client) => readDumps(client, this.namespace, query));
   }
 
   /**
