@@ -65,12 +65,21 @@ export async function runMasterWithin(config: Config, around: Surroundings): Pro
   warnAtStart(config, around.log);
   const onlookers = [...(around.onlookers ?? [])];
   const { port, host } = config;
+  let useForMetrics: (client: RedisClient) => void = () => {};
   if (port !== null) {
-    const { HttpDoor } = await import('./http/index.js');
-    onlookers.push(await HttpDoor.open({ port, host }, around.log));
+    const [{ HttpDoor }, { LimitCollector }] = await Promise.all([
+      import('./http/index.js'),
+      import('./http/limit-metrics.js'),
+    ]);
+    const limits = new LimitCollector();
+    useForMetrics = (client) => limits.use(client);
+    onlookers.push(await HttpDoor.open({ port, host, collectors: [limits] }, around.log));
   }
   try {
-    return await withRedis(config, around.log, (redis) => supervise(config, redis, { ...around, onlookers }));
+    return await withRedis(config, around.log, (redis) => {
+      useForMetrics(redis.client);
+      return supervise(config, redis, { ...around, onlookers });
+    });
   } finally {
     await Promise.allSettled(onlookers.map(async (onlooker) => onlooker.close?.()));
   }
