@@ -14,7 +14,10 @@ const sourceRoot = join(root, 'packages/swarm/src');
 
 /** Files at the top of src that make up a part. Each folder is a part of its own name. */
 const PART_OF_FILE = [
-  [/^(errors|protocol|death|units|suggest|identity|log|output-sink|child-options|statm)\.ts$/, 'shared'],
+  [
+    /^(errors|protocol|death|units|suggest|identity|log|output-sink|child-options|statm|watchdog-protocol|line-reader|dump)\.ts$/,
+    'shared',
+  ],
   [/^(config|config-.*|options?|option-.*|app-path)\.ts$/, 'config'],
   [/^(app|index)\.ts$/, 'api'],
   [/^swarm(-options)?\.ts$/, 'embed'],
@@ -32,11 +35,21 @@ const MAY_IMPORT = {
   supervisor: ['types:shared'],
   process: ['shared', 'types:config', 'types:supervisor'],
   redis: ['shared', 'process'],
-  registry: ['shared', 'redis', 'types:config'],
-  limiter: ['shared'],
+  registry: ['shared', 'redis', 'limiter/status.ts', 'types:config'],
+  limiter: ['shared', 'redis', 'child/bullmq.ts', 'types:fetch', 'types:api'],
   fetch: ['shared', 'limiter', 'types:api', 'types:child'],
-  recovery: ['shared', 'child/bullmq.ts', 'types:child', 'types:registry'],
-  child: ['shared', 'fetch', 'limiter', 'recovery', 'redis', 'types:api', 'types:config'],
+  recovery: ['shared', 'limiter', 'child/bullmq.ts', 'types:child', 'types:registry'],
+  child: [
+    'shared',
+    'fetch',
+    'limiter',
+    'recovery',
+    'redis',
+    'process/proc.ts',
+    'process/native-side.ts',
+    'types:api',
+    'types:config',
+  ],
   api: ['shared', 'child/app-registration.ts', 'embed', 'types:registry'],
   embed: ['shared', 'config', 'master', 'types:registry'],
   platform: ['shared', 'config', 'types:supervisor', 'types:registry', 'types:master'],
@@ -53,7 +66,17 @@ const MAY_IMPORT = {
     'config-dyno.ts',
     'types:config',
   ],
-  commands: ['shared', 'config', 'master', 'process', 'registry', 'redis', 'platform'],
+  commands: [
+    'shared',
+    'config',
+    'master',
+    'process',
+    'registry',
+    'redis',
+    'platform',
+    'limiter/allows.ts',
+    'types:limiter',
+  ],
   cli: ['shared', 'config', 'commands'],
 };
 

@@ -61,6 +61,11 @@ async function dispatch(line: CommandLine): Promise<number> {
       return (await import('./commands/ps.js')).ps(await registryOptions(line));
     case 'jobs':
       return (await import('./commands/jobs.js')).jobs(await registryOptions(line));
+    case 'limits': {
+      const { limits } = await import('./commands/limits.js');
+      const { parseLimit } = await import('./commands/deaths.js');
+      return limits({ ...(await registryOptions(line)), limit: parseLimit(line.values['limit']) });
+    }
     case 'deaths': {
       const { deaths, parseLimit } = await import('./commands/deaths.js');
       const query = {
@@ -69,6 +74,16 @@ async function dispatch(line: CommandLine): Promise<number> {
         of: line.words[0],
       };
       return deaths({ ...(await registryOptions(line)), ...query });
+    }
+    case 'dump': {
+      const { dump } = await import('./commands/dump.js');
+      return dump(line.words, await registryOptions(line));
+    }
+    case 'dumps': {
+      const { dumps } = await import('./commands/dump.js');
+      const { parseLimit } = await import('./commands/deaths.js');
+      const query = { limit: parseLimit(line.values['limit']), of: line.words[0] };
+      return dumps({ ...(await registryOptions(line)), ...query });
     }
     case 'quiet':
     case 'resume':

@@ -8,9 +8,11 @@ import { defaultApp, noAppError, packageNameOf, resolveApp } from './app-path.js
 import { dynoCount, dynoLabels, dynoOf, dynoShareBytes, withDynoLimits } from './config-dyno.js';
 import { type ConfigFile, loadConfigFile } from './config-file.js';
 import { fileGroups, limitsOf, resolveForGroups } from './config-groups.js';
+import { usageError } from './errors.js';
 import { type OptionSources, type RawFlags, type Resolved, resolveOption } from './option-sources.js';
 import { MAX_COUNT, OPTION_NAMES, type OptionName, type OptionValues, optionRow } from './options.js';
 import { allowedCpus } from './process/cpus.js';
+import { exactDuration } from './units.js';
 
 export type LogFormat = 'json' | 'pretty';
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
@@ -59,6 +61,10 @@ export interface Config {
   /** Drain budget at stop, ms. */
   drainTimeoutMs: number;
   bootTimeoutMs: number;
+  /** A main loop that is silent for so long is dumped. */
+  stuckAfterMs: number;
+  /** And then its child is killed; null: never. */
+  stuckKillAfterMs: number | null;
   /** Exact deaths at which a job is failed for good; null: never. */
   quarantineAfter: number | null;
   nodeArguments: readonly string[];
@@ -240,6 +246,7 @@ function completeConfig(
     namespace: values.namespace,
     drainTimeoutMs: values.timeout,
     bootTimeoutMs: values.bootTimeout,
+    ...stuckLimitsOf(values),
     quarantineAfter: values.quarantineAfter === 'off' ? null : values.quarantineAfter,
     nodeArguments: values.nodeArgs,
     port: values.port,
@@ -252,6 +259,22 @@ function completeConfig(
     logFormat: values.logFormat ?? 'json',
     logLevel: values.logLevel,
   });
+}
+
+/** @throws SwarmError where a child would be killed before it is dumped */
+function stuckLimitsOf({
+  stuckAfter,
+  stuckKillAfter,
+}: Pick<OptionValues, 'stuckAfter' | 'stuckKillAfter'>): Pick<Config, 'stuckAfterMs' | 'stuckKillAfterMs'> {
+  if (stuckKillAfter === 'off') return { stuckAfterMs: stuckAfter, stuckKillAfterMs: null };
+  if (stuckKillAfter <= stuckAfter) {
+    throw usageError(
+      'SWARM_BAD_STUCK_KILL_AFTER',
+      `--stuck-kill-after takes more than --stuck-after, ${exactDuration(stuckAfter)}, got ` +
+        `${exactDuration(stuckKillAfter)}: a child is dumped before it is killed; raise it, or lower --stuck-after`,
+    );
+  }
+  return { stuckAfterMs: stuckAfter, stuckKillAfterMs: stuckKillAfter };
 }
 
 function deepFreeze<T>(value: T): T {

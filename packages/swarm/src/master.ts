@@ -24,6 +24,7 @@ import { stateDirectory } from './redis/state.js';
 import { parseRedisUrl, redactUrl } from './redis/url.js';
 import { CommandListener } from './registry/command-listener.js';
 import { DeathStream } from './registry/death-stream.js';
+import { DumpStream } from './registry/dump-stream.js';
 import { findPredecessors } from './registry/predecessors.js';
 import { readSnapshot } from './registry/reader.js';
 import { Rescue } from './registry/rescue.js';
@@ -192,6 +193,7 @@ async function supervise(config: Config, redis: UsableRedis, around: Surrounding
     log,
     writer,
     deathStream: new DeathStream(redis.client, config.namespace),
+    dumpStream: new DumpStream(redis.client, config.namespace),
     redisUrl: redis.url,
     redisIsEmbedded: redis.isEmbedded,
     orphans: orphansOf(predecessors),

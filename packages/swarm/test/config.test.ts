@@ -53,6 +53,8 @@ describe('loadConfig', () => {
       namespace: 'default',
       drainTimeoutMs: 25_000,
       bootTimeoutMs: 60_000,
+      stuckAfterMs: 10_000,
+      stuckKillAfterMs: 60_000,
       quarantineAfter: 3,
       nodeArguments: [],
       port: null,

@@ -7,6 +7,8 @@
  */
 import { type ActiveJob, MAX_LISTED_JOBS, type WorkerInfo } from '../protocol.js';
 import { type BullJob, type BullModule, type BullWorker, lockTimesOf, redisIdOfWorker } from './bullmq.js';
+import { JobBoard } from './job-board.js';
+import { JobContext } from './job-context.js';
 import { JobMemory } from './job-memory.js';
 
 export interface HeldJob extends ActiveJob {
@@ -16,18 +18,25 @@ export interface HeldJob extends ActiveJob {
   abort: AbortController | null;
   /** No longer ours, although its run here has not come to its end. */
   stale: boolean;
+  /** BullMQ has said that it completed or failed. */
+  ended: boolean;
 }
 
 export interface WorkersListener {
   onStarted(worker: BullWorker, info: WorkerInfo): void;
   /** A run came to its end after its job was no longer ours: what it returned counts for nothing. */
   onStaleEnd(job: ActiveJob): void;
+  /** A run came to its end, and its job neither completed nor failed: it was delayed, or Redis has refused its end. */
+  onOpenEnd(worker: BullWorker): void;
 }
 
 export class Workers {
   processed = 0;
   failed = 0;
   readonly memory = new JobMemory();
+  /** For the watchdog. */
+  readonly board = new JobBoard();
+  readonly context = new JobContext();
   readonly #workers = new Map<BullWorker, WorkerInfo>();
   readonly #held = new Set<HeldJob>();
   readonly #disowned = new Set<string>();
@@ -85,10 +94,14 @@ export class Workers {
     };
     this.#workers.set(worker, info);
     if (this.#concurrency !== null) worker.concurrency = this.#concurrency;
-    worker.on('completed', () => this.processed++);
-    worker.on('failed', () => {
+    worker.on('completed', (job: BullJob) => {
+      this.processed++;
+      this.#ended(job);
+    });
+    worker.on('failed', (job: BullJob | undefined) => {
       this.processed++;
       this.failed++;
+      this.#ended(job);
     });
     worker.on('lockRenewalFailed', (ids: readonly string[]) => {
       for (const job of this.#held) if (job.worker === worker && ids.includes(job.id)) job.stale = true;
@@ -121,6 +134,13 @@ export class Workers {
   /** A job that somebody else may run from now on: if it still comes, it is not begun. */
   disown(worker: BullWorker, jobId: string, token: string): void {
     this.#disowned.add(ownership(worker, jobId, token));
+  }
+
+  /** null: there is none, or more than one. */
+  get onlyJob(): HeldJob | null {
+    if (this.#held.size !== 1) return null;
+    const [job = null] = this.#held;
+    return job;
   }
 
   get busy(): number {
@@ -180,6 +200,10 @@ export class Workers {
     return this.busy === 0;
   }
 
+  #ended(job: BullJob | undefined): void {
+    for (const held of this.#held) if (held.job === job) held.ended = true;
+  }
+
   #follow(worker: BullWorker, job: BullJob, token: string, run: () => Promise<unknown>): Promise<unknown> {
     // fetched by a wait that was under way when this child went quiet
     if (this.#quiet) return job.moveToWait(token).then(ignore, ignore);
@@ -194,17 +218,23 @@ export class Workers {
       worker,
       abort: null,
       stale: false,
+      ended: false,
     };
     this.#held.add(held);
     const memoryRun = this.memory.begin(held.queue, held.name);
+    const { queue, id, name, startedAtMs } = held;
+    const onBoard = { queue, id, name, attempt: attemptOf(job), startedAtMs };
+    const place = this.board.begin(onBoard);
     const done = (): void => {
       this.#held.delete(held);
+      this.board.end(place);
       if (held.stale) this.#listener.onStaleEnd(held);
+      else if (!held.ended) this.#listener.onOpenEnd(worker);
       this.memory.end(memoryRun);
       if (this.#held.size > 0) return;
       for (const resolve of this.#onIdle.splice(0)) resolve();
     };
-    const running = run();
+    const running = this.context.run(onBoard, run);
     running.then(done, done);
     return running;
   }
@@ -212,6 +242,12 @@ export class Workers {
 
 function ownership(worker: BullWorker, jobId: string, token: string): string {
   return JSON.stringify([worker.toKey(jobId), token]);
+}
+
+/** Which run of the job this is, from 1. */
+function attemptOf({ attemptsStarted, attemptsMade }: BullJob): number | null {
+  if (typeof attemptsStarted === 'number') return Math.max(1, attemptsStarted);
+  return typeof attemptsMade === 'number' ? attemptsMade + 1 : null;
 }
 
 function ignore(): void {}
