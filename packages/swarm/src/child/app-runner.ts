@@ -44,6 +44,7 @@ export async function runApp(
   if (missing)
     around.warn(`bullmq ${bullmq.version} has no ${missing}: jobs to blame for a death do not run alone`);
   const target = parseRedisUrl(options.redisUrl, '--redis');
+  if (target.kind === 'cluster') checkClusterPrefix(options.prefix);
   const connectAs = (name: string, role: ConnectionRole): RedisClient =>
     connect(target, { name, role, tlsNoVerify: options.redisTlsNoVerify });
   const connection = connectAs('swarm-child', 'jobs');
@@ -67,6 +68,15 @@ export async function runApp(
     await consumer.close(force);
     if (typeof closeBoot === 'function') await closeBoot();
   };
+}
+
+/** What a script or a blocking command names must be in one slot: all keys of all queues. */
+function checkClusterPrefix(prefix: string): void {
+  if (/\{[^{}]+\}/.test(prefix)) return;
+  throw new Error(
+    `SWARM_CLUSTER_PREFIX: --prefix ${JSON.stringify(prefix)} has no hash tag, and on Redis Cluster the keys of the queues must ` +
+      `share one: --prefix '{${prefix}}' (producers: prefix: '{${prefix}}')`,
+  );
 }
 
 function chooseQueues(app: AppOptions, { queues }: ChildOptions): [string, QueueOptions][] {
