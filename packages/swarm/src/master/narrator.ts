@@ -123,6 +123,11 @@ export class Narrator {
     this.log.error('roll stopped: the new code does not boot; the old children go on', { generation, error });
   }
 
+  /** Of a child's watchdog; the same of each. */
+  trouble(child: ChildHandle, message: string): void {
+    this.relayed(child, { type: 'log', level: 'warn', message: `watchdog: ${message}` });
+  }
+
   malformed(child: ChildHandle, why: string): void {
     this.log.warn('malformed message dropped', { ...where(child), why });
   }
