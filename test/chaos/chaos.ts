@@ -20,6 +20,8 @@ import { judge, parseLedger, runsOf, type Verdict } from './ledger.js';
 const QUEUES = ['chaos-a', 'chaos-b', 'chaos-c'];
 const CHILDREN = 4;
 const SETTLE_MS = 120_000;
+/** Four children are never out of work with so many. */
+const MAX_OPEN = 60;
 /** A fault explains what begins or ends so long around it: releases are swept for 5 s, locks last 30 s. */
 const AFTERMATH_MS = 40_000;
 
@@ -114,8 +116,19 @@ async function feed(
     // Redis may be away: the client waits for it
     const job = await queue.add(kind, data, { attempts: 1, priority: n % 7 === 0 ? 5 : 0 });
     added.push(`${queue.name}/${job.id}`);
-    if (n % 40 === 39) await delay(250 + random() * 750);
+    if (n % 40 !== 39) continue;
+    await delay(250 + random() * 750);
+    // what is behind at the end of the storm would be worked off in calm weather, a loop and a backoff after the other
+    while (performance.now() < endMs && (await countOpen(queues)) > MAX_OPEN) await delay(250);
   }
+}
+
+/** Jobs that have not ended. */
+async function countOpen(queues: readonly Queue[]): Promise<number> {
+  const counts = await Promise.all(
+    queues.map((queue) => queue.getJobCounts('active', 'waiting', 'prioritized')),
+  );
+  return counts.flatMap((count) => Object.values(count)).reduce((sum, count) => sum + count, 0);
 }
 
 async function strike(
@@ -167,17 +180,8 @@ async function allEnd(swarm: Swarm, queues: readonly Queue[], faults: Fault[]): 
   await waitFor(
     'all jobs end',
     async () => {
-      const counts = await Promise.all(queues.map((queue) => queue.getJobCounts()));
-      const open = counts.reduce(
-        (sum, count) => sum + (count['active'] ?? 0) + (count['waiting'] ?? 0) + (count['prioritized'] ?? 0),
-        0,
-      );
-      if (open === 0) return true;
-      for (const pid of swarm.children.values()) {
-        if (!(await isLooping(pid))) continue;
-        faults.push({ kind: 'loop killed', pid, atMs: Date.now() });
-        signal(pid, 'SIGKILL');
-      }
+      if ((await countOpen(queues)) === 0) return true;
+      await Promise.all([...swarm.children.values()].map((pid) => killLoop(pid, faults)));
       return false;
     },
     { timeoutMs: SETTLE_MS, everyMs: 250 },
@@ -195,6 +199,12 @@ async function openJobs(queues: readonly Queue[]): Promise<string> {
     return [`${queue.name} ${JSON.stringify(counts)}`, ...named].join('\n  ');
   });
   return (await Promise.all(lines)).join('\n');
+}
+
+async function killLoop(pid: number, faults: Fault[]): Promise<void> {
+  if (!(await isLooping(pid))) return;
+  faults.push({ kind: 'loop killed', pid, atMs: Date.now() });
+  signal(pid, 'SIGKILL');
 }
 
 /** Its main thread used the CPU all the time for a while. */

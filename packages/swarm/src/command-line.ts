@@ -36,6 +36,7 @@ type Parsed = Record<string, unknown> & { _: (string | number)[] };
 
 /** @throws SwarmError with exit code 64 */
 export function parseCommandLine(args: readonly string[]): CommandLine {
+  if (args[0] === 'help') return parseCommandLine([...args.slice(1), '--help']);
   const parsed = parser(joinDashed(args)).parseSync() as Parsed;
   const words = parsed._.map(String);
   const named = isCommand(words[0]);
@@ -58,7 +59,7 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
   };
   if (line.help || line.version) return line;
   refuseUnknownOptions(parsed, command, hint);
-  refuseWords(command, rest, line.appArguments);
+  refuseWords(command, rest, line.appArguments, hint);
   for (const name of commandRow(command).options) {
     const given = parsed[optionRow(name).flag];
     if (given !== undefined) line.flags[name] = lastGiven(name, given);
@@ -73,7 +74,13 @@ function ownValues({ values }: CommandRow, parsed: Parsed): Record<string, strin
 
 /** What is not repeatable and yet given twice: the last one counts, so that a wrapper script can be overridden. */
 function lastGiven(name: OptionName, given: unknown): string | string[] | boolean {
-  const repeatable = optionRow(name).kind === 'list';
+  const row = optionRow(name);
+  if (given === '' || (Array.isArray(given) && (given.length === 0 || given.includes(''))))
+    throw usageError(
+      'SWARM_BAD_USAGE',
+      `--${row.flag} takes a value${'placeholder' in row ? `: --${row.flag} ${row.placeholder}` : ''}`,
+    );
+  const repeatable = row.kind === 'list';
   return (Array.isArray(given) && !repeatable ? given.at(-1) : given) as string | string[] | boolean;
 }
 
@@ -206,7 +213,12 @@ function refuseUnknownOptions(parsed: Parsed, command: CommandName, hint: string
   throw usageError('SWARM_UNKNOWN_OPTION', `there is no option ${typed}${suggestion}`);
 }
 
-function refuseWords(command: CommandName, words: readonly string[], appArguments: readonly string[]): void {
+function refuseWords(
+  command: CommandName,
+  words: readonly string[],
+  appArguments: readonly string[],
+  hint: string,
+): void {
   const row = commandRow(command);
   const [first, second] = words;
   if (row.takesApp) {
@@ -214,7 +226,7 @@ function refuseWords(command: CommandName, words: readonly string[], appArgument
     throw usageError(
       'SWARM_BAD_USAGE',
       `swarm ${command} takes one app, got ${JSON.stringify(first)} and ${JSON.stringify(second)}: ` +
-        'arguments for the app come after --',
+        `arguments for the app come after --.${hint}`,
     );
   }
   if (appArguments.length > 0) throw usageError('SWARM_BAD_USAGE', `swarm ${command} takes nothing after --`);
@@ -238,7 +250,6 @@ function refuseWords(command: CommandName, words: readonly string[], appArgument
 /** A bare word in the place of the app that looks like a command. */
 function commandHint(word: string | undefined): string {
   if (word === undefined || !/^[a-z]+$/i.test(word)) return '';
-  if (word === 'help') return ' Did you mean swarm --help?';
   const command = nearest(word, COMMAND_NAMES);
   return command === null ? ` Commands: ${COMMAND_NAMES.join(', ')}.` : ` Did you mean swarm ${command}?`;
 }

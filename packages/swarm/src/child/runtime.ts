@@ -26,7 +26,7 @@ import { Workers } from './workers.js';
 /** An app that is not ready by then gets a hint. */
 const HINT_MS = 5_000;
 /** After the drain: hand-back, close hooks and a little more. */
-const LEAVE_GRACE_MS = 3_500;
+const LEAVE_GRACE_MS = 6_000;
 /** Less often than beats: nobody acts on it. */
 const MEMORY_REPORT_MS = 2_000;
 
@@ -67,10 +67,11 @@ class ChildRuntime {
         const message = `job ${queue}/${id} ended here after it was no longer ours: its result is not kept`;
         this.#channel.send({ type: 'log', level: 'debug', message });
       },
+      onOpenEnd: (worker) => this.#strays.suspect(worker),
     });
     this.#strays = new Strays(this.#workers, (jobs) => {
       const names = jobs.map(({ queue, id }) => `${queue}/${id}`).join(' ');
-      const message = `given back after a reconnect, the reply that brought them was lost: ${names}`;
+      const message = `given back, they were active and nobody ran them: ${names}`;
       this.#channel.send({ type: 'log', level: 'warn', message });
     });
     this.#heart = new Heart(this.#workers, (beat) => this.#channel.send({ type: 'beat', beat }));
@@ -240,9 +241,9 @@ class ChildRuntime {
     if (kinds.length > 0) this.#channel.send({ type: 'jobMemory', kinds });
   }
 
-  #leave(drainTimeoutMs: number): void {
+  #leave(drainTimeoutMs: number, alone = false): void {
     this.#phase = 'leaving';
-    this.#departure.begin(drainTimeoutMs);
+    this.#departure.begin(drainTimeoutMs, alone);
   }
 
   /** The master is gone, and with it who would kill what this child leaves behind. */
@@ -250,7 +251,7 @@ class ChildRuntime {
     process.on('exit', () => {
       if (process.ppid !== this.#masterPid) killOwnGroup();
     });
-    this.#leave(this.#options.drainTimeoutMs);
+    this.#leave(this.#options.drainTimeoutMs, true);
   }
 
   async #release(order: Extract<MasterMessage, { type: 'release' }>): Promise<void> {

@@ -11,6 +11,8 @@ import type { Workers } from './workers.js';
 
 /** The master kills at the end of its own grace, which is a little longer than these together. */
 const HAND_BACK_MS = 500;
+/** Nobody waits for a child whose master is gone, and nobody else puts its jobs back. */
+const HAND_BACK_ALONE_MS = 3_000;
 const CLOSE_MS = 2_000;
 
 export class Departure {
@@ -26,8 +28,11 @@ export class Departure {
     this.#close = close;
   }
 
-  /** Begins to leave; called again, it only ever shortens the drain. */
-  begin(drainTimeoutMs: number): void {
+  /**
+   * Begins to leave; called again, it only ever shortens the drain.
+   * @param alone the master is gone
+   */
+  begin(drainTimeoutMs: number, alone = false): void {
     if (this.#shorten) {
       setTimeout(this.#shorten, drainTimeoutMs);
       return;
@@ -37,25 +42,25 @@ export class Departure {
     });
     // keeps the loop turning until the child has left, whatever else it waits for
     setInterval(() => {}, 1_000);
-    void this.#leave(drainTimeoutMs, hurry);
+    void this.#leave(drainTimeoutMs, hurry, alone ? HAND_BACK_ALONE_MS : HAND_BACK_MS);
   }
 
-  async #leave(drainTimeoutMs: number, hurry: Promise<void>): Promise<void> {
+  async #leave(drainTimeoutMs: number, hurry: Promise<void>, handBackMs: number): Promise<void> {
     this.#workers.quiet(true);
     this.#channel.send({ type: 'draining', busy: this.#workers.busy });
     await Promise.race([this.#workers.whenIdle(drainTimeoutMs), hurry]);
-    await this.#channel.sendLast({ type: 'drained', ...(await this.#handBack()) });
+    await this.#channel.sendLast({ type: 'drained', ...(await this.#handBack(handBackMs)) });
     const closed = await settle(this.#close(), CLOSE_MS);
     if (closed.error) console.error('swarm: a close hook failed:', closed.error);
     process.exit(0);
   }
 
-  async #handBack(): Promise<{ handedBack: ActiveJob[]; error: string | null }> {
-    const { value, error } = await settle(handBack(this.#workers), HAND_BACK_MS);
+  async #handBack(timeoutMs: number): Promise<{ handedBack: ActiveJob[]; error: string | null }> {
+    const { value, error } = await settle(handBack(this.#workers), timeoutMs);
     if (value) return { handedBack: value, error: null };
     // Redis is away, and it held nothing: a fetch that was lost with the connection is not known to anybody
     if (this.#workers.busy === 0) return { handedBack: [], error: null };
-    return { handedBack: [], error: error ? String(error) : `not handed back within ${HAND_BACK_MS} ms` };
+    return { handedBack: [], error: error ? String(error) : `not handed back within ${timeoutMs} ms` };
   }
 }
 

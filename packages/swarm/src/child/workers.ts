@@ -18,12 +18,16 @@ export interface HeldJob extends ActiveJob {
   abort: AbortController | null;
   /** No longer ours, although its run here has not come to its end. */
   stale: boolean;
+  /** BullMQ has said that it completed or failed. */
+  ended: boolean;
 }
 
 export interface WorkersListener {
   onStarted(worker: BullWorker, info: WorkerInfo): void;
   /** A run came to its end after its job was no longer ours: what it returned counts for nothing. */
   onStaleEnd(job: ActiveJob): void;
+  /** A run came to its end, and its job neither completed nor failed: it was delayed, or Redis has refused its end. */
+  onOpenEnd(worker: BullWorker): void;
 }
 
 export class Workers {
@@ -90,10 +94,14 @@ export class Workers {
     };
     this.#workers.set(worker, info);
     if (this.#concurrency !== null) worker.concurrency = this.#concurrency;
-    worker.on('completed', () => this.processed++);
-    worker.on('failed', () => {
+    worker.on('completed', (job: BullJob) => {
+      this.processed++;
+      this.#ended(job);
+    });
+    worker.on('failed', (job: BullJob | undefined) => {
       this.processed++;
       this.failed++;
+      this.#ended(job);
     });
     worker.on('lockRenewalFailed', (ids: readonly string[]) => {
       for (const job of this.#held) if (job.worker === worker && ids.includes(job.id)) job.stale = true;
@@ -192,6 +200,10 @@ export class Workers {
     return this.busy === 0;
   }
 
+  #ended(job: BullJob | undefined): void {
+    for (const held of this.#held) if (held.job === job) held.ended = true;
+  }
+
   #follow(worker: BullWorker, job: BullJob, token: string, run: () => Promise<unknown>): Promise<unknown> {
     // fetched by a wait that was under way when this child went quiet
     if (this.#quiet) return job.moveToWait(token).then(ignore, ignore);
@@ -206,6 +218,7 @@ export class Workers {
       worker,
       abort: null,
       stale: false,
+      ended: false,
     };
     this.#held.add(held);
     const memoryRun = this.memory.begin(held.queue, held.name);
@@ -216,6 +229,7 @@ export class Workers {
       this.#held.delete(held);
       this.board.end(place);
       if (held.stale) this.#listener.onStaleEnd(held);
+      else if (!held.ended) this.#listener.onOpenEnd(worker);
       this.memory.end(memoryRun);
       if (this.#held.size > 0) return;
       for (const resolve of this.#onIdle.splice(0)) resolve();

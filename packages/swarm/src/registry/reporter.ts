@@ -31,7 +31,8 @@ export class Reporter {
   #clockOffsetMs = 0;
   /** Monotonic; null while Redis answers. */
   #lostAtMs: number | null = null;
-  #saidAtMs = 0;
+  /** Monotonic; null: nothing was said of this loss. */
+  #saidAtMs: number | null = null;
   #closed = false;
 
   constructor(parts: {
@@ -122,9 +123,10 @@ export class Reporter {
     if (this.#lostAtMs === null) {
       this.#lostAtMs = nowMs;
       this.#onLost();
-    } else if (nowMs - this.#saidAtMs < REPEAT_MS) {
+      // said at the next try: a connection that breaks does not say why, one that cannot be made does
       return;
     }
+    if (this.#saidAtMs !== null && nowMs - this.#saidAtMs < REPEAT_MS) return;
     this.#saidAtMs = nowMs;
     this.#log.error(
       'registry is not written: Redis does not take it; children go on, and it is tried every second',
@@ -139,7 +141,11 @@ export class Reporter {
     if (this.#lostAtMs === null) return;
     const lostForMs = performance.now() - this.#lostAtMs;
     this.#lostAtMs = null;
-    this.#log.info('registry is written again', { after: `${(lostForMs / 1_000).toFixed(1)}s` });
+    const wasSaid = this.#saidAtMs !== null;
+    this.#saidAtMs = null;
+    this.#log[wasSaid ? 'info' : 'debug']('registry is written again', {
+      after: `${(lostForMs / 1_000).toFixed(1)}s`,
+    });
     this.#onBack();
   }
 }

@@ -5,7 +5,7 @@
  *
  * Nothing a record holds makes a beat fail: what has no JSON form is left out.
  */
-import type { RedisClient } from '../redis/connect.js';
+import { type RedisClient, rootCause } from '../redis/connect.js';
 import { type RegistryKeys, registryKeys } from './keys.js';
 import type { ChildRecord, JobMemoryRecord, MasterInfo, MasterState, Owed } from './schema.js';
 
@@ -82,7 +82,7 @@ export class RegistryWriter {
     this.#identity = identity;
     const fields = fieldsOf(report, lastRttUs);
     const sentAt = process.hrtime.bigint();
-    const [redisTimeMs, stale] = await this.#client.swarmBeat(
+    const written = this.#client.swarmBeat(
       this.#keys.masters,
       this.#keys.master(identity),
       identity,
@@ -90,6 +90,9 @@ export class RegistryWriter {
       String(KEEP_AFTER_MS),
       ...fields,
     );
+    const [redisTimeMs, stale] = await written.catch((error: unknown) => {
+      throw rootCause(this.#client, error);
+    });
     return { redisTimeMs, rttUs: Number((process.hrtime.bigint() - sentAt) / 1_000n), stale };
   }
 
