@@ -117,6 +117,16 @@ export interface ReleasedJob extends JobRef {
   blame: Blame | null;
 }
 
+/** Locks of a living child's Worker that it cannot renew itself. */
+export interface LockHolding {
+  queue: string;
+  prefix: string;
+  redisId: string;
+  tokenPrefix: string;
+  /** What they are extended to. */
+  durationMs: number;
+}
+
 /** Jobs that children of a lost host may hold on one queue. */
 export interface LostHolding {
   queue: string;
@@ -157,7 +167,9 @@ export type MasterMessage =
       /** Exact deaths at which a job is failed for good; null: never. */
       quarantineAfter: number | null;
     }
-  | { type: 'sweep'; sweepId: string; holding: LostHolding };
+  | { type: 'sweep'; sweepId: string; holding: LostHolding }
+  /** Of the sibling `owner`, whose loop does not turn. */
+  | { type: 'extendLocks'; owner: string; holdings: LockHolding[] };
 
 export type ChildMessage =
   | { type: 'workerStarted'; worker: WorkerInfo }
@@ -179,6 +191,8 @@ export type ChildMessage =
       waiting: WaitingJob[];
       error: string | null;
     }
+  /** Answer to `extendLocks`. */
+  | { type: 'locksExtended'; owner: string; extended: number; unserved: string[]; error: string | null }
   | { type: 'draining'; busy: number }
   /** Nothing is held any more (unless `error` says why); close hooks run now, then the child exits. */
   | { type: 'drained'; handedBack: ActiveJob[]; error: string | null }
@@ -283,6 +297,18 @@ const MASTER_FIELDS: Fields<MasterMessage> = {
       jobIds: listOf(isString),
     }),
   },
+  extendLocks: {
+    owner: isString,
+    holdings: listOf(
+      record({
+        queue: isString,
+        prefix: isString,
+        redisId: isString,
+        tokenPrefix: isString,
+        durationMs: isCount,
+      }),
+    ),
+  },
 };
 
 const CHILD_FIELDS: Fields<ChildMessage> = {
@@ -334,6 +360,12 @@ const CHILD_FIELDS: Fields<ChildMessage> = {
     served: isBoolean,
     released: listOf(isString),
     waiting: listOf(record({ id: isString, takeInMs: isCount })),
+    error: nullOr(isString),
+  },
+  locksExtended: {
+    owner: isString,
+    extended: isCount,
+    unserved: listOf(isString),
     error: nullOr(isString),
   },
   draining: { busy: isCount },

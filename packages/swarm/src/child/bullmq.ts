@@ -15,6 +15,8 @@ export interface BullJob {
   /** Puts an active job back to wait; checked against the lock token, attempts untouched. */
   moveToWait(token: string): Promise<unknown>;
   moveToFailed(error: Error, token: string, fetchNext: boolean): Promise<unknown>;
+  /** 1: it had that token, and has so many ms from now on. */
+  extendLock(token: string, durationMs: number): Promise<unknown>;
 }
 
 /** What BullMQ's scripts run on: ioredis itself in older releases, a thin wrapper of it in newer. */

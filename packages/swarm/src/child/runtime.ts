@@ -7,6 +7,7 @@ import type { Worker } from 'node:worker_threads';
 import type { ChildOptions } from '../child-options.js';
 import { identityOf } from '../identity.js';
 import type { MasterMessage } from '../protocol.js';
+import { extendLocks } from '../recovery/extend-locks.js';
 import { canRelease, type Released, releaseHoldings } from '../recovery/release.js';
 import { Strays } from '../recovery/strays.js';
 import { sweepHolding } from '../recovery/sweep.js';
@@ -233,6 +234,9 @@ class ChildRuntime {
       case 'sweep':
         void this.#sweep(message);
         return;
+      case 'extendLocks':
+        void this.#extendLocks(message);
+        return;
     }
   }
 
@@ -276,6 +280,16 @@ class ChildRuntime {
       this.#channel.send({ type: 'swept', sweepId, ...swept, error: null });
     } catch (error) {
       this.#channel.send({ type: 'swept', sweepId, ...nothing, error: describe(error).message });
+    }
+  }
+
+  async #extendLocks({ owner, holdings }: Extract<MasterMessage, { type: 'extendLocks' }>): Promise<void> {
+    try {
+      const done = await extendLocks(this.#workers, holdings);
+      this.#channel.send({ type: 'locksExtended', owner, ...done, error: null });
+    } catch (error) {
+      const { message } = describe(error);
+      this.#channel.send({ type: 'locksExtended', owner, extended: 0, unserved: [], error: message });
     }
   }
 

@@ -68,6 +68,20 @@ export class Narrator {
     }
   }
 
+  locksExtended(child: ChildHandle, { owner, extended, unserved, error }: Message<'locksExtended'>): void {
+    const failure = error ?? (unserved.length > 0 ? `it does not work for ${unserved.join(' ')}` : null);
+    if (failure === null) {
+      if (extended > 0)
+        this.log.info('extended the locks of a blocked child', { ...where(child), owner, extended });
+      return;
+    }
+    // others are asked at once, again and again
+    const once = `locks of ${owner}`;
+    if (this.#relayed.has(once)) return;
+    if (this.#relayed.size < MAX_RELAYED) this.#relayed.add(once);
+    this.log.warn('locks not extended, another try follows', { ...where(child), owner, error: failure });
+  }
+
   stuck(child: ChildHandle, block: Block): void {
     this.log.warn('stuck', {
       ...where(child),

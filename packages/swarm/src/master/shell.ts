@@ -11,6 +11,7 @@ import { forkChild } from '../process/fork.js';
 import { type Sample, Sampler } from '../process/memory.js';
 import type { ChildMessage } from '../protocol.js';
 import { holdingsOf } from '../recovery/holdings.js';
+import { lockHoldingsOf } from '../recovery/lock-holdings.js';
 import type { Helper } from '../recovery/lost-hosts.js';
 import type { Orphan } from '../recovery/predecessors.js';
 import type { Reply } from '../registry/command-listener.js';
@@ -263,6 +264,11 @@ export class MasterShell {
           quarantineAfter: this.#parts.config.quarantineAfter,
         });
         return;
+      case 'extendLocks': {
+        const holdings = lockHoldingsOf(this.#children.get(effect.owner)?.workers ?? []);
+        this.#children.get(effect.by)?.send({ type: 'extendLocks', owner: effect.owner, holdings });
+        return;
+      }
       case 'settle':
         this.#settle(effect.owner);
         return;
@@ -338,6 +344,13 @@ export class MasterShell {
       }
       case 'swept':
         return this.#lostHosts.onSwept(child, message);
+      case 'locksExtended': {
+        const { owner, unserved } = message;
+        this.#narrator.locksExtended(child, message);
+        const error = message.error ?? (unserved.length > 0 ? 'it does not work for these queues' : null);
+        this.#enqueue({ type: 'locksExtended', owner, by: identity, error });
+        return;
+      }
       case 'uncaught':
         return this.#narrator.uncaught(child, message);
       case 'draining':

@@ -215,6 +215,7 @@ export class ChildHandle {
         break;
       case 'released':
       case 'swept':
+      case 'locksExtended':
       case 'jobMemory':
       case 'draining':
       case 'log':

@@ -12,6 +12,7 @@
 import { endBlock, onBlocked } from './blocks.js';
 import { chain, type Decision, killEffect, type Moment, place, same } from './decision.js';
 import type { Effect, SlotEvent, SupervisorEvent } from './events.js';
+import { endExtension, onLocksExtended, onRenewalMissed, stepExtensions } from './extensions.js';
 import { addRelease, answerRelease, releaserGone, releaserReady, stepReleases } from './releases.js';
 import {
   dropRecycle,
@@ -35,6 +36,7 @@ export function decide(before: SupervisorState, event: SupervisorEvent, moment: 
     (state: SupervisorState) => react(state, event, moment),
     (state: SupervisorState) => stepReplacements(state, moment),
     (state: SupervisorState) => stepReleases(state, moment.nowMs),
+    (state: SupervisorState) => stepExtensions(state, moment.nowMs),
   ];
   return endIfDone(
     before,
@@ -75,7 +77,11 @@ function react(state: SupervisorState, event: SupervisorEvent, moment: Moment): 
       return chain(decision.state, [event.identity], (now, identity) => killChild(now, identity, 'stuck'));
     }
     case 'childUnblocked':
-      return endBlock(state, event.identity);
+      return endBlock(endExtension(state, event.identity), event.identity);
+    case 'renewalMissed':
+      return same(onRenewalMissed(state, event, moment.nowMs));
+    case 'locksExtended':
+      return same(onLocksExtended(state, event, moment.nowMs));
     case 'redisLost':
       return same({ ...state, redisLost: true });
     case 'redisBack':
@@ -116,7 +122,7 @@ function settleExit(
   event: Extract<SlotEvent, { type: 'childExited' }>,
   nowMs: number,
 ): Decision {
-  const unblocked = endBlock(decision.state, event.identity).state;
+  const unblocked = endBlock(endExtension(decision.state, event.identity), event.identity).state;
   const left = releaserGone(unblocked, event.identity, nowMs);
   const owner = { owner: event.identity, group: slot.group };
   const owes = event.held && !event.drained;

@@ -37,6 +37,9 @@ export type MasterEvent =
       silentMs: number;
       blockedMs: number;
     }
+  /** It has not turned for so long that its locks are in danger; said again and again while that is so. */
+  | { type: 'renewalMissed'; slot: number; identity: string; everyMs: number }
+  | { type: 'locksExtended'; owner: string; by: string; error: string | null }
   /** Its loop turns again. */
   | { type: 'childUnblocked'; slot: number; identity: string }
   | { type: 'redisLost' }
@@ -63,6 +66,8 @@ export type Effect =
   | { type: 'dump'; identity: string; reason: DumpReason }
   /** Ask the child `by` to release what `owner` held. */
   | { type: 'release'; releaseId: string; owner: string; by: string }
+  /** Ask the child `by` to extend the locks of the blocked child `owner`. */
+  | { type: 'extendLocks'; owner: string; by: string }
   /** One log line about a child's end; `restartInMs` null: nobody follows it. */
   | {
       type: 'announceExit';

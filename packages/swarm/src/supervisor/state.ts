@@ -3,6 +3,7 @@
  * and never mutated, so that a test can hold two of them side by side. All times are ms of one monotonic
  * clock, given by the caller.
  */
+import type { Extension } from './extensions.js';
 import type { Block, StuckPolicy } from './stuck.js';
 
 /**
@@ -171,6 +172,7 @@ export interface SupervisorState {
   calmAtMs: number;
   /** By the identity of a child whose loop does not turn. */
   blocks: Readonly<Record<string, Block>>;
+  extensions: readonly Extension[];
 }
 
 /** @param groups name and count of each group of children, in order; slots are numbered through all of them. */
@@ -196,6 +198,7 @@ export function initialState(
     lastTickAtMs: nowMs,
     calmAtMs: nowMs,
     blocks: {},
+    extensions: [],
   };
 }
 
@@ -239,7 +242,7 @@ function deadlines(state: SupervisorState): { dueAtMs: number | null }[] {
     slot.leaving,
     waits(slot) ? slot.wanted : null,
   ]);
-  return [...inSlots, ...state.releases].filter((item) => item !== null);
+  return [...inSlots, ...state.releases, ...state.extensions].filter((item) => item !== null);
 }
 
 /** A wish whose time has come already waits for its turn, not for the clock. */
