@@ -2,9 +2,14 @@
 import { execSync } from 'node:child_process';
 import { pbkdf2Sync } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
+import { once } from 'node:events';
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
+import inspector from 'node:inspector';
 import { setTimeout as delay } from 'node:timers/promises';
-import { runInNewContext } from 'node:vm';
+import { fileURLToPath } from 'node:url';
+import { getHeapStatistics } from 'node:v8';
+import { runInNewContext, runInThisContext } from 'node:vm';
+import { Worker as Thread } from 'node:worker_threads';
 import { Worker } from 'bullmq';
 
 const { QUEUE_NAME, QUEUE_REDIS_PORT, APP_CONCURRENCY = '1' } = process.env;
@@ -15,15 +20,38 @@ const SPINNING_WASM = new Uint8Array([
   7, 0, 3, 64, 12, 0, 11, 11,
 ]);
 
+const PAUSE_MAIN = `
+  const { Session } = require('node:inspector');
+  const { workerData } = require('node:worker_threads');
+  const session = new Session();
+  session.connectToMainThread();
+  session.post('Debugger.enable');
+  session.once('Debugger.paused', () => {
+    setTimeout(() => {
+      session.post('Debugger.resume', () => {
+        session.disconnect();
+        process.exit();
+      });
+    }, workerData.ms);
+  });
+  session.post('Debugger.pause');
+  setTimeout(() => {}, 600_000);
+`;
+
+/** Functions of names and places of their own; a millisecond or so each. */
+const STEPS = Array.from({ length: 12 }, (_, index) =>
+  runInThisContext(
+    `(function step${index}() {${'\n'.repeat(index)} let sum = 0; for (let at = 0; at < 1e6; at++) sum += at; return sum; })`,
+    { filename: fileURLToPath(import.meta.url) },
+  ),
+);
+
 const hangs = {
   loop: function spinForever() {
     for (;;);
   },
   movingLoop: function alternate() {
-    for (;;) {
-      stepOne();
-      stepTwo();
-    }
+    for (;;) for (const step of STEPS) step();
   },
   regex: function matchBadly() {
     return /^(a+)+$/.test(`${'a'.repeat(40)}!`);
@@ -44,6 +72,10 @@ const hangs = {
   },
   pbkdf2For: function deriveAWhile({ iterations }) {
     return pbkdf2Sync('password', 'salt', iterations, 32, 'sha512');
+  },
+  pbkdf2Exit: function deriveAndExit({ iterations }) {
+    pbkdf2Sync('password', 'salt', iterations, 32, 'sha512');
+    process.exit(3);
   },
   exec: function runAndWait() {
     return execSync('sleep 612');
@@ -76,20 +108,37 @@ const hangs = {
     again();
     return delay(600_000);
   },
-  gc: function fillHeap() {
+  /** As much as fits is held, and all of it is renewed again and again. */
+  gc: async function holdMuch() {
+    const { heap_size_limit: limit } = getHeapStatistics();
     const held = [];
-    const limit = 0.97 * Number(process.env.APP_HEAP_BYTES);
-    for (;;) {
-      held.push(new Array(100).fill({}));
-      if (held.length % 1_000 === 0 && process.memoryUsage().heapUsed > limit) held.length -= 500;
+    while (getHeapStatistics().used_heap_size < 0.75 * limit) {
+      held.push(newObject());
+      if (held.length % 50 === 0) await delay(0);
     }
+    churnHeap(held);
   },
   wasm: async function spinInWasm() {
     const { instance } = await WebAssembly.instantiate(SPINNING_WASM);
     return instance.exports.spin();
   },
+  compute: function computeFor({ cpuMs }) {
+    const start = process.cpuUsage();
+    for (;;) {
+      const { user, system } = process.cpuUsage(start);
+      if ((user + system) / 1_000 > cpuMs) return;
+    }
+  },
   sleep: function sleepFor({ ms }) {
     return Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+  },
+  /** At a breakpoint, with a debugger's port open. */
+  debug: async function stopAtBreakpoint({ ms }) {
+    inspector.open(0, '127.0.0.1');
+    await delay(600);
+    const thread = new Thread(PAUSE_MAIN, { eval: true, workerData: { ms } });
+    await once(thread, 'exit');
+    inspector.close();
   },
   fetch: async function fetchUsers({ url }) {
     return (await fetch(url)).text();
@@ -115,14 +164,12 @@ const hangs = {
   },
 };
 
-function stepOne() {
-  const until = performance.now() + 30;
-  while (performance.now() < until);
+function churnHeap(held) {
+  for (let at = 0; ; at = (at + 7) % held.length) held[at] = newObject();
 }
 
-function stepTwo() {
-  const until = performance.now() + 30;
-  while (performance.now() < until);
+function newObject() {
+  return new Array(200).fill(1.5).map((value, index) => ({ value, index }));
 }
 
 async function processor(job) {

@@ -1,6 +1,6 @@
 /**
  * `npm run chaos -- --minutes 2 --seed S`: four children, three queues, four kinds of job, and a fault every
- * second or so: kills, stops, loops, heap exhaustion, Redis restarts. At the end every job must be accounted
+ * second or so: kills, stops, loops, full heaps, Redis restarts. At the end every job must be accounted
  * for. The seed decides which faults come when, and what the jobs are; the machine decides the rest.
  */
 import { randomBytes } from 'node:crypto';
@@ -20,6 +20,7 @@ import { judge, parseLedger, runsOf, type Verdict } from './ledger.js';
 const QUEUES = ['chaos-a', 'chaos-b', 'chaos-c'];
 const CHILDREN = 4;
 const SETTLE_MS = 120_000;
+const FAULTS_A_REDIS_RESTART = 15;
 /** Four children are never out of work with so many. */
 const MAX_OPEN = 60;
 /** A fault explains what begins or ends so long around it: releases are swept for 5 s, locks last 30 s. */
@@ -40,7 +41,8 @@ export interface ChaosReport {
   /** Failed for a reason that is not the job's own. */
   failedOddly: string[];
   faults: Record<string, number>;
-  deaths: number;
+  /** Children that died, by cause. */
+  deaths: Record<string, number>;
   verdict: Verdict;
   lost: string[];
   ok: boolean;
@@ -81,9 +83,10 @@ export async function chaos(options: {
     const faults: Fault[] = [];
     const endMs = performance.now() + options.durationMs;
     const feeding = feed(queues, random, endMs, added);
-    while (performance.now() < endMs) {
+    for (let n = 1; performance.now() < endMs; n += 1) {
       await delay(300 + random() * 1_200);
-      await strike(swarm, redis, random, faults, options.say);
+      const isRedisDue = n % FAULTS_A_REDIS_RESTART === 0;
+      await strike(isRedisDue ? null : swarm, redis, random, faults, options.say);
     }
     await feeding;
     await killLoops(swarm, queues, faults);
@@ -97,7 +100,7 @@ export async function chaos(options: {
   }
 }
 
-/** Jobs that come in bursts, of four kinds; a few loop for ever at their first run, or need more heap than there is. */
+/** Jobs that come in bursts, of four kinds; a few loop for ever at their first run, or fill the heap. */
 async function feed(
   queues: readonly Queue[],
   random: () => number,
@@ -112,6 +115,7 @@ async function feed(
       ms: Math.round(kind === 'busy' ? random() * 60 : random() * 800),
       mb: Math.round(random() * 40),
       loops: random() < 0.01,
+      devours: random() < 0.005,
     };
     // Redis may be away: the client waits for it
     const job = await queue.add(kind, data, { attempts: 1, priority: n % 7 === 0 ? 5 : 0 });
@@ -131,21 +135,22 @@ async function countOpen(queues: readonly Queue[]): Promise<number> {
   return counts.flatMap((count) => Object.values(count)).reduce((sum, count) => sum + count, 0);
 }
 
+/** @param swarm null: it is Redis's turn */
 async function strike(
-  swarm: Swarm,
+  swarm: Swarm | null,
   redis: TestRedis,
   random: () => number,
   faults: Fault[],
   say: (text: string) => void,
 ): Promise<void> {
-  const pids = [...swarm.children.values()];
+  const pids = [...(swarm?.children.values() ?? [])];
   const pid = pids[Math.floor(random() * pids.length)];
   const roll = random();
   const strikeAt = (kind: string, who: number): void => {
     faults.push({ kind, pid: who, atMs: Date.now() });
     say(`${kind}${who > 0 ? ` ${who}` : ''}`);
   };
-  if (roll > 0.95) {
+  if (swarm === null) {
     strikeAt('redis restart', 0);
     await redis.stop(random() < 0.5 ? 'SIGKILL' : 'SIGTERM');
     await delay(200 + random() * 2_000);
@@ -270,6 +275,8 @@ async function account(parts: {
   });
   const kinds: Record<string, number> = {};
   for (const { kind } of faults) kinds[kind] = (kinds[kind] ?? 0) + 1;
+  const causes: Record<string, number> = {};
+  for (const { cause } of exits) causes[String(cause)] = (causes[String(cause)] ?? 0) + 1;
   const ok =
     lost.length === 0 &&
     failedOddly.length === 0 &&
@@ -283,7 +290,7 @@ async function account(parts: {
     failed: failed.length,
     failedOddly,
     faults: kinds,
-    deaths: deaths.size,
+    deaths: causes,
     verdict,
     lost,
     ok,
@@ -292,13 +299,16 @@ async function account(parts: {
 
 export function table(report: ChaosReport): string {
   const { verdict } = report;
-  const faults = Object.entries(report.faults).map(([kind, count]) => `${kind} ${count}`);
+  const counts = (of: Record<string, number>): string =>
+    Object.entries(of)
+      .map(([what, count]) => `${what} ${count}`)
+      .join(', ');
   const named = (jobs: readonly string[]): string =>
     jobs.length === 0 ? '0' : `${jobs.length}: ${jobs.slice(0, 8).join(', ')}`;
   return [
     ['seed', report.seed],
-    ['faults', faults.join(', ')],
-    ['children that died', String(report.deaths)],
+    ['faults', counts(report.faults)],
+    ['children that died, by cause', counts(report.deaths)],
     ['jobs added', String(report.added)],
     ['runs of them', String(verdict.runs)],
     ['completed', String(report.completed)],

@@ -57,6 +57,16 @@ async function dispatch(line: CommandLine): Promise<number> {
       };
       return deaths({ ...(await registryOptions(line)), ...query });
     }
+    case 'dump': {
+      const { dump } = await import('./commands/dump.js');
+      return dump(line.words, await registryOptions(line));
+    }
+    case 'dumps': {
+      const { dumps } = await import('./commands/dump.js');
+      const { parseLimit } = await import('./commands/deaths.js');
+      const query = { limit: parseLimit(line.values['limit']), of: line.words[0] };
+      return dumps({ ...(await registryOptions(line)), ...query });
+    }
     case 'quiet':
     case 'resume':
     case 'stop':

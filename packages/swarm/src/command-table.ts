@@ -85,6 +85,29 @@ export const COMMANDS = {
       ['swarm deaths --json --limit 1', 'the last one, for scripts'],
     ],
   },
+  dump: {
+    ...control,
+    describe: 'take the stacks of a child, blocked or not, and print them',
+    examples: [
+      ['swarm dump 4711', 'what does the child with this pid do?'],
+      ['swarm dump 2', 'slot 2, where only one master runs'],
+      ['swarm dump all --json', 'every child, for scripts'],
+    ],
+  },
+  dumps: {
+    ...base,
+    usage: '[identity|pid] [options]',
+    describe: 'stacks that were taken, of blocked children above all; with one named, all of it',
+    options: REGISTRY_OPTIONS,
+    switches: JSON_SWITCH,
+    values: { limit: ['N', 'at most so many (default: 50)'] },
+    takes: ['child?'],
+    examples: [
+      ['swarm dumps', 'a table, the newest first'],
+      ['swarm dumps 4711', 'all of this child: stacks, jobs, I/O'],
+      ['swarm dumps --json --limit 1', 'the last one, for scripts'],
+    ],
+  },
   quiet: {
     ...control,
     describe: 'take no new jobs; those that run go on',

@@ -43,7 +43,7 @@ export const DUMP_TRIGGERS = [
 
 export type DumpTrigger = (typeof DUMP_TRIGGERS)[number];
 
-/** `app`: the user's own; `module`: of a package; `node`: Node's; `native`: V8's builtins, e.g. `RegExp.test`. */
+/** `app`: the user's own; `module`: of a package; `node`: Node's; `native`: V8's builtins, e.g. `RegExp.test`, and WebAssembly. */
 export const FRAME_OWNERS = ['app', 'module', 'node', 'native'] as const;
 export type FrameOwner = (typeof FRAME_OWNERS)[number];
 
@@ -174,24 +174,41 @@ export type DumpDigest = Pick<
   'id' | 'atMs' | 'kind' | 'trigger' | 'blockedMs' | 'isMoving' | 'stack' | 'job' | 'native' | 'io'
 >;
 
+/** Calls in which a process waits for those that it has started. */
+const WAITS: ReadonlySet<string> = new Set([
+  'epoll_wait',
+  'epoll_pwait',
+  'epoll_pwait2',
+  'poll',
+  'ppoll',
+  'wait4',
+  'waitid',
+]);
+
 /**
  * Where it hangs, in a line: `RegExp.test ← parse (/app/parse.ts:10:5)`, `read /tmp/fifo`. What is innermost, the package
  * that called it, and the app's own code. Empty: not known.
  */
 export function whereItHangs({ stack, native, kind }: Pick<Findings, 'stack' | 'native' | 'kind'>): string {
   const inner = stack.find(({ isAsync }) => !isAsync);
-  const own = stack.findIndex(({ owner }) => owner === 'app');
-  const module = stack.findIndex(({ owner }) => owner === 'module');
-  const told = [
-    inner?.owner === 'native' || own < 0 ? inner : undefined,
-    module >= 0 && (own < 0 || module < own) ? stack[module] : undefined,
-    own < 0 ? undefined : stack[own],
-  ].filter((frame) => frame !== undefined);
-  if (told.length > 0) return [...new Set(told)].map(frameText).join(' ← ');
-  if (kind !== 'native' || !native) return '';
-  if (native.command !== null) return `waits for ${native.command}`;
-  if (native.syscall === null || native.syscall === 'running') return 'native code';
-  return native.target === null ? native.syscall : `${native.syscall} ${native.target}`;
+  const own = stack.find(isInFile) ?? stack.find(({ owner }) => owner === 'app');
+  const module = stack.find(({ owner }) => owner === 'module');
+  const isBefore = module && (!own || stack.indexOf(module) < stack.indexOf(own));
+  const told = [inner?.owner === 'node' && own ? undefined : inner, isBefore ? module : undefined, own];
+  const frames = told.filter((frame) => frame !== undefined);
+  if (frames.length > 0) return [...new Set(frames)].map(frameText).join(' ← ');
+  return kind === 'native' && native ? whereInKernel(native) : '';
+}
+
+/** Code of a `vm` or of `eval` has names of its own making. */
+function isInFile({ owner, file }: Frame): boolean {
+  return owner === 'app' && file !== null && file.startsWith('/');
+}
+
+function whereInKernel({ syscall, target, command }: NativeSide): string {
+  if (syscall === null || syscall === 'running') return 'native code';
+  if (target !== null) return `${syscall} ${target}`;
+  return command !== null && WAITS.has(syscall) ? `a wait for ${command}` : syscall;
 }
 
 /** `parse (src/parse.ts:10:5)` */
@@ -200,4 +217,54 @@ export function frameText({ function: name, file, line, column, isAsync }: Frame
   const called = `${isAsync ? 'async ' : ''}${name}`.trim();
   if (called === '') return at;
   return at === '' ? called : `${called} (${at})`;
+}
+
+type Told = Pick<
+  Findings,
+  'kind' | 'stack' | 'native' | 'isMoving' | 'io' | 'processes' | 'job' | 'isAfterBlock'
+>;
+
+/** What it comes to, in a line, for people and as the reason of a job that fails for it. */
+export function summaryOf(dump: Told & Pick<DumpRecord, 'blockedMs'>): string {
+  const time = `${(dump.blockedMs / 1_000).toFixed(1)} s`;
+  const where = whereItHangs(dump);
+  switch (dump.kind) {
+    case 'javascript': {
+      const moves = dump.isMoving ? 'it runs on and on' : 'it stands';
+      return `the main thread has not come back to its loop for ${time}${where && `: ${moves} in ${where}`}`;
+    }
+    case 'native':
+      if (dump.isAfterBlock) return `the native call has returned; it was made in ${where}`;
+      return `the main thread has been in native code for ${time}${where && `: ${where}`}`;
+    case 'stopped':
+      return `the process is stopped (SIGSTOP or the like), for ${time}`;
+    case 'starved':
+      return 'the main thread is ready to run and gets no CPU: the machine has too much to do';
+    case 'debugger':
+      return 'a debugger holds it';
+    case 'job':
+      return `the loop turns, and the job does not end: ${pendingText(dump)}`;
+    case 'turning':
+      return dump.job ? `the loop turns; ${pendingText(dump)}` : 'the loop turns';
+    case 'unseen':
+      return 'seen from outside alone';
+  }
+}
+
+/** What a job may wait for: its own I/O, or where nobody knows whose it is, all. */
+export function pendingText({ job, io, processes }: Pick<Findings, 'job' | 'io' | 'processes'>): string {
+  const begun = io.filter(({ type, phase }) => type !== 'socket' || phase !== 'open');
+  const own = begun.filter((each) => job && each.job?.queue === job.queue && each.job.id === job.id);
+  const waits = [
+    ...(own.length > 0 ? own : begun.filter((each) => each.job === null)).map(ioText),
+    ...processes.map(({ command, pid }) => `${command} (pid ${pid})`),
+  ];
+  if (waits.length > 0) return `it may wait for ${waits.slice(0, 3).join(', ')}`;
+  return 'no request, look-up or process is under way that could end it: a promise that nobody resolves, a lock, or a timer';
+}
+
+/** `GET https://host/path?… (sent, no answer yet, 12.3 s)` */
+export function ioText({ what, peer, phase, ageMs }: PendingIo): string {
+  const age = ageMs === null ? '' : `, ${(ageMs / 1_000).toFixed(1)} s`;
+  return `${what === '' ? (peer ?? 'a socket') : what} (${phase}${age})`;
 }

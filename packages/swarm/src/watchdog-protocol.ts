@@ -13,7 +13,7 @@ export const MAX_LINE_BYTES = 512 * 1_024;
  * Why a main loop does not turn, as far as it can be seen from beside it.
  * - `running`: the main thread computes, in JavaScript or in native code
  * - `waiting`: it sleeps in the kernel: a synchronous call, a lock
- * - `starved`: it would run if it got a CPU, or the whole process did not run for a while
+ * - `starved`: it would run if it got a CPU, or the whole process did not run for a while; only the CPU that it had counts
  * - `debugger`: it sleeps, and a debugger's port is open
  * - `stopped`: the process is stopped, by SIGSTOP or the like; seen by the master alone
  */

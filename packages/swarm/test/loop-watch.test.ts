@@ -16,10 +16,10 @@ function looks(
   steps: readonly { gapMs: number; tick?: number; debug?: boolean; thread?: ThreadSight | null }[],
 ) {
   let atMs = 1_000;
-  let watch: LoopWatch = startWatch({ atMs, tick: 0 });
+  let watch: LoopWatch = startWatch({ atMs, tick: 0, thread: { state: 'R', cpuMs: 0 } });
   for (const { gapMs, tick = 0, debug = false, thread = null } of steps) {
     atMs += gapMs;
-    const sight: Sight = { atMs, tick, hasDebugger: debug, thread: () => thread };
+    const sight: Sight = { atMs, tick, hasDebugger: debug, thread };
     watch = nextLook(watch, sight);
   }
   return lookOf(watch);
@@ -40,7 +40,10 @@ describe('a watch over a main loop', () => {
   });
 
   it('counts a loop that computes', () => {
-    const steps = repeat(8, (index) => ({ gapMs: LOOK_MS, thread: { state: 'R', cpuMs: 250 * index } }));
+    const steps = repeat(8, (index) => ({
+      gapMs: LOOK_MS,
+      thread: { state: 'R', cpuMs: 250 * (index + 1) },
+    }));
     assert.deepEqual(looks(steps), { silentMs: 2_000, blockedMs: 2_000, kind: 'running' });
   });
 
@@ -54,20 +57,25 @@ describe('a watch over a main loop', () => {
     });
   });
 
-  it('never counts time before a late look', () => {
-    const suspended = looks([{ gapMs: 60_000, thread: { state: 'R', cpuMs: 60_000 } }]);
-    assert.deepEqual(suspended, { silentMs: 60_000, blockedMs: 0, kind: 'starved' });
+  it('counts of the time before a late look no more than the CPU that the loop had', () => {
+    const suspended = looks([{ gapMs: 60_000, thread: { state: 'S', cpuMs: 3 } }]);
+    assert.deepEqual(suspended, { silentMs: 60_000, blockedMs: 3, kind: 'starved' });
     const late = fc.array(fc.integer({ min: 2 * LOOK_MS + 1, max: 100_000 }), { minLength: 1 });
+    const states = fc.constantFrom('R', 'S', 'D');
     fc.assert(
-      fc.property(late, (gaps) => {
-        assert.equal(looks(gaps.map((gapMs) => ({ gapMs, thread: { state: 'S', cpuMs: 0 } }))).blockedMs, 0);
+      fc.property(late, states, (gaps, state) => {
+        assert.equal(looks(gaps.map((gapMs) => ({ gapMs, thread: { state, cpuMs: 7 } }))).blockedMs, 7);
+        assert.equal(looks(gaps.map((gapMs) => ({ gapMs }))).blockedMs, 0);
       }),
     );
   });
 
   it('counts of a starved loop only what it got', () => {
-    const steps = repeat(41, (index) => ({ gapMs: LOOK_MS, thread: { state: 'R', cpuMs: 25 * index } }));
-    assert.deepEqual(looks(steps), { silentMs: 10_250, blockedMs: LOOK_MS + 1_000, kind: 'starved' });
+    const steps = repeat(40, (index) => ({
+      gapMs: LOOK_MS,
+      thread: { state: 'R', cpuMs: 25 * (index + 1) },
+    }));
+    assert.deepEqual(looks(steps), { silentMs: 10_000, blockedMs: 1_000, kind: 'starved' });
   });
 
   it('counts nothing at a breakpoint, but what runs while a debugger is attached', () => {
@@ -78,7 +86,7 @@ describe('a watch over a main loop', () => {
     const runs = repeat(8, (index) => ({
       gapMs: LOOK_MS,
       debug: true,
-      thread: { state: 'R', cpuMs: 250 * index },
+      thread: { state: 'R', cpuMs: 250 * (index + 1) },
     }));
     assert.equal(looks(runs).blockedMs, 2_000);
   });

@@ -72,9 +72,14 @@ describe('a block', () => {
     );
   });
 
-  it('of a starved child, or one at a breakpoint, is nothing to act on', () => {
-    assert.deepEqual(act(600_000, { kind: 'starved' }), []);
+  it('of a child at a breakpoint is nothing to act on', () => {
     assert.deepEqual(act(600_000, { kind: 'debugger' }), []);
+  });
+
+  it('of a starved child is acted on by what it had of a CPU', () => {
+    assert.equal(act(600_000, { kind: 'starved' }).at(-1)?.[1], 'kill');
+    const news = { kind: 'starved', blockedMs: 900, silentMs: 600_000 } as const;
+    assert.equal(stepBlock(null, news, LIMITS, { phase: UP, nowMs: 700_000, canAct: true }).act, null);
   });
 
   it('of a stopped process ends like any other', () => {
@@ -171,7 +176,11 @@ describe('the supervisor of a child that is blocked', () => {
     world.say(75_000);
     assert.deepEqual([world.all('kill'), world.all('dump')], [[], []]);
     world.nowMs += 2_100;
+    world.feed({ type: 'tick' });
     world.say(77_000);
+    assert.deepEqual([world.all('kill').length, world.all('dump').length], [0, 1]);
+    world.nowMs += 2_000;
+    world.say(79_000);
     assert.equal(world.all('kill').length, 1);
   });
 
@@ -190,7 +199,7 @@ describe('the supervisor of a child that is blocked', () => {
     assert.deepEqual(world.all('kill'), []);
   });
 
-  it('kills nobody who is excused, whatever comes before and after', () => {
+  it('kills nobody at a breakpoint, whatever comes before and after', () => {
     const kinds = fc.array(fc.constantFrom(...BLOCK_KINDS), { maxLength: 60 });
     fc.assert(
       fc.property(kinds, (list) => {
@@ -202,8 +211,7 @@ describe('the supervisor of a child that is blocked', () => {
           const killedBefore = world.all('kill').length;
           blockedMs += 2_000;
           world.say(blockedMs, kind);
-          const excused = kind === 'starved' || kind === 'debugger';
-          if (excused) assert.equal(world.all('kill').length, killedBefore);
+          if (kind === 'debugger') assert.equal(world.all('kill').length, killedBefore);
         }
         assert.ok(world.all('kill').length <= 1);
       }),

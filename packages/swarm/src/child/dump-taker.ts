@@ -5,7 +5,7 @@
  * stack names the caller, and follows as a dump of its own.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { DumpJob, DumpKind, Findings, Frame, NativeSide } from '../dump.js';
+import type { DumpJob, DumpKind, Findings, Frame, Heap, NativeSide } from '../dump.js';
 import { readNativeSide, readStartedProcesses, readThreadCpu } from '../process/native-side.js';
 import type { BlockKind } from '../watchdog-protocol.js';
 import { CONTEXT_EXPRESSION, type MainContext, OWN_SOURCE, STACK_EXPRESSION } from './dump-context.js';
@@ -18,11 +18,16 @@ const SAMPLES = 3;
 const BETWEEN_MS = 40;
 /** In which a main thread that can be interrupted answers; commonly after a few. */
 const ANSWER_MS = 500;
+/** After this, one that sleeps in the kernel, or has computed all the time, is not waited for any longer. */
+const SOON_MS = 200;
 const CONTEXT_MS = 300;
 /** How much CPU a thread has that is not starved, of the time. */
 const STARVED_BELOW = 0.3;
+const BUSY_ABOVE = 0.7;
+/** The kernel counts CPU time in steps of 10 ms. */
+const MEASURED_MS = 100;
 const MAX_FRAMES = 64;
-const FULL_HEAP = 0.9;
+const FULL_HEAP = 0.7;
 
 export interface TakerParts {
   board: BoardMemory;
@@ -51,7 +56,7 @@ export class DumpTaker {
   async take(): Promise<Findings> {
     const startMs = performance.now();
     const before = cpuNow();
-    const found = await this.#look();
+    const found = await this.#look(before);
     const processes = readStartedProcesses(process.pid);
     const native = withCpu(readNativeSide(process.pid, processes), before);
     const kind = found.kind === 'native' && isStarved(native) ? 'starved' : found.kind;
@@ -59,15 +64,19 @@ export class DumpTaker {
     return { ...found, kind, native, processes, tookMs: Math.round(performance.now() - startMs) };
   }
 
-  async #look(): Promise<Findings> {
+  async #look(before: Cpu | null): Promise<Findings> {
     const jobs = readJobBoard(this.#parts.board);
     const loop = this.#parts.loop();
     if (loop === 'debugger') return { ...nothing('debugger', jobs), notes: ['a debugger is attached'] };
     // nothing else is answered either, until what it is in returns
-    if (this.#waiting) return nothing('native', jobs);
+    if (this.#waiting) {
+      await delay(MEASURED_MS);
+      return nothing('native', jobs);
+    }
     const inspector = new MainInspector();
     const first = inspector.evaluate(STACK_EXPRESSION);
-    const answer = await within(first, ANSWER_MS);
+    const soon = await within(first, SOON_MS);
+    const answer = soon ?? (isNativeForSure(before) ? null : await within(first, ANSWER_MS - SOON_MS));
     if (answer === null) {
       this.#awaitReturn(inspector, first, jobs);
       return nothing('native', jobs);
@@ -103,7 +112,7 @@ export class DumpTaker {
     return {
       ...nothing(kind, jobs),
       ...stackFacts(best, stacks),
-      ...contextFacts(context, jobs, kind),
+      ...contextFacts(context, jobs, loop !== null),
     };
   }
 
@@ -195,14 +204,21 @@ function stackFacts(
 }
 
 /** The job is known where the running code says whose it is, or where it is the only one. */
-function contextFacts(context: MainContext | null, jobs: DumpJob[], kind: DumpKind): Partial<Findings> {
-  if (!context) return { job: kind === 'javascript' ? onlyOne(jobs) : null };
+function contextFacts(context: MainContext | null, jobs: DumpJob[], isBlocked: boolean): Partial<Findings> {
+  if (!context) return { job: onlyOne(jobs) };
   const { io, resources, heap, elu, workerThreads, current, knowsCurrent } = context;
   const running = current && jobs.find(({ queue, id }) => queue === current.queue && id === current.id);
-  const job = knowsCurrent ? (running ?? null) : onlyOne(jobs);
-  const isFull = heap.usedBytes > FULL_HEAP * heap.limitBytes;
-  const notes = isFull ? ['the heap is nearly full: V8 spends its time on collecting garbage'] : [];
-  return { io, resources, heap, elu, workerThreads, notes, job: kind === 'javascript' ? job : null };
+  const job = isBlocked && knowsCurrent ? (running ?? null) : onlyOne(jobs);
+  const notes = isBlocked ? heapNotes(heap) : [];
+  return { io, resources, heap, elu, workerThreads, notes, job };
+}
+
+/** A loop that seems to compute may be one that V8 hardly lets run. */
+function heapNotes({ usedBytes, limitBytes }: Heap): string[] {
+  const percent = Math.round((100 * usedBytes) / limitBytes);
+  return percent < 100 * FULL_HEAP
+    ? []
+    : [`the heap is ${percent} % full: V8 may spend most of the time on collecting garbage`];
 }
 
 function onlyOne(jobs: DumpJob[]): DumpJob | null {
@@ -229,10 +245,23 @@ function cpuNow(): Cpu | null {
 }
 
 function withCpu(native: NativeSide | null, before: Cpu | null): NativeSide | null {
+  const share = cpuShareSince(before);
+  return native && share !== null ? { ...native, cpuPercent: Math.round(100 * share) } : native;
+}
+
+/** null: the time is too short to tell, or the kernel does not say. */
+function cpuShareSince(before: Cpu | null): number | null {
   const after = cpuNow();
-  if (!native || !before || !after || after.atMs <= before.atMs) return native;
-  const share = (after.cpuMs - before.cpuMs) / (after.atMs - before.atMs);
-  return { ...native, cpuPercent: Math.round(100 * Math.min(1, share)) };
+  if (!before || !after || after.atMs - before.atMs < MEASURED_MS / 2) return null;
+  return Math.min(1, (after.cpuMs - before.cpuMs) / (after.atMs - before.atMs));
+}
+
+/** It did not answer, and not because it had no CPU. */
+function isNativeForSure(before: Cpu | null): boolean {
+  const state = readThreadCpu(process.pid, process.pid)?.state;
+  const share = cpuShareSince(before);
+  if (state === undefined || share === null) return false;
+  return state === 'R' ? share > BUSY_ABOVE : true;
 }
 
 /** Ready to run, and kept from it. */

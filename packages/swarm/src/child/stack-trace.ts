@@ -52,7 +52,7 @@ export function pathOf(url: string): string {
 }
 
 export function ownerOf(file: string | null, ownRoot: string): FrameOwner {
-  if (file === null) return 'native';
+  if (file === null || file.startsWith('wasm://')) return 'native';
   if (file.startsWith('node:')) return 'node';
   return file.includes('/node_modules/') || file.startsWith(ownRoot) ? 'module' : 'app';
 }

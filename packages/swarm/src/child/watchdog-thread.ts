@@ -12,7 +12,7 @@ import {
   type WatchdogMessage,
 } from '../watchdog-protocol.js';
 import { DumpTaker } from './dump-taker.js';
-import { LOOK_MS, lookOf, nextLook, startWatch } from './loop-watch.js';
+import { LOOK_MS, lookOf, nextLook, type Sight, startWatch } from './loop-watch.js';
 import { killOwnGroup } from './own-group.js';
 import { readPulse } from './pulse.js';
 import type { WatchdogData } from './watchdog.js';
@@ -27,7 +27,7 @@ const { masterPid, pulse, board, leaveWithinMs } = workerData as WatchdogData;
 
 class Watchdog {
   readonly #pipe = new Socket({ fd: WATCHDOG_FD, readable: true, writable: true });
-  #watch = startWatch({ atMs: performance.now(), ...readPulse(pulse) });
+  #watch = startWatch(sight());
   #reportedAtMs = Number.NEGATIVE_INFINITY;
   #wasSilent = false;
   #orphanedMs = 0;
@@ -52,12 +52,8 @@ class Watchdog {
 
   #look(): void {
     const before = this.#watch;
-    const atMs = performance.now();
-    this.#watch = nextLook(before, {
-      atMs,
-      ...readPulse(pulse),
-      thread: () => readThreadCpu(process.pid, process.pid),
-    });
+    this.#watch = nextLook(before, sight());
+    const { atMs } = this.#watch;
     const look = lookOf(this.#watch);
     const isSilent = look.kind !== null;
     const isDue = atMs - this.#reportedAtMs >= REPORT_MS - LOOK_MS / 2;
@@ -93,6 +89,10 @@ class Watchdog {
     if (this.#pipe.writable && this.#pipe.writableLength < MAX_QUEUED_BYTES)
       this.#pipe.write(`${JSON.stringify(message)}\n`);
   }
+}
+
+function sight(): Sight {
+  return { atMs: performance.now(), ...readPulse(pulse), thread: readThreadCpu(process.pid, process.pid) };
 }
 
 new Watchdog().start();

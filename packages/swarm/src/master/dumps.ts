@@ -13,6 +13,7 @@ import {
   type DumpTrigger,
   type Findings,
   frameText,
+  ioText,
   whereItHangs,
 } from '../dump.js';
 import { type Logger, maskSecrets } from '../log.js';
@@ -42,6 +43,15 @@ export interface DumpsParts {
   stream: Pick<DumpStream, 'add' | 'retry'>;
   clockOffsetMs: () => number;
   blockOf: (identity: string) => Block | undefined;
+}
+
+interface DumpOrder {
+  id: string;
+  trigger: DumpTrigger;
+  /** The job that has not ended in its time. */
+  about: JobRef | null;
+  /** When it was asked for. */
+  blockedMs: number;
 }
 
 interface Underway {
@@ -76,7 +86,8 @@ export class Dumps {
     const answered = new Promise<Findings | null>((resolve) => {
       settle = resolve;
     });
-    const done = this.#take(child, trigger, about, answered, dumpId);
+    const blockedMs = Math.round(this.#parts.blockOf(child.identity)?.blockedMs ?? 0);
+    const done = this.#take(child, { trigger, about, blockedMs, id: dumpId }, answered);
     this.#underway.set(child.identity, { dumpId, settle, done });
     return done;
   }
@@ -84,7 +95,9 @@ export class Dumps {
   hear(child: ChildHandle, message: Extract<WatchdogMessage, { type: 'dump' | 'returned' }>): void {
     const findings = decodeFindings(message.findings);
     if (message.type === 'returned') {
-      if (findings) void this.#keep(this.#complete(child, 'stuck', null, findings, randomUUID()), child);
+      const blockedMs = this.#latest.get(child.identity)?.record.blockedMs ?? 0;
+      const order: DumpOrder = { id: randomUUID(), trigger: 'stuck', about: null, blockedMs };
+      if (findings) void this.#keep(this.#complete(child, order, findings), child);
       return;
     }
     const underway = this.#underway.get(child.identity);
@@ -111,15 +124,13 @@ export class Dumps {
 
   async #take(
     child: ChildHandle,
-    trigger: DumpTrigger,
-    about: JobRef | null,
+    order: DumpOrder,
     answered: Promise<Findings | null>,
-    dumpId: string,
   ): Promise<DumpRecord | null> {
-    const findings = await this.#ask(child, answered, dumpId);
+    const findings = await this.#ask(child, answered, order.id);
     this.#underway.delete(child.identity);
     if (!findings) return null;
-    const record = this.#complete(child, trigger, about, findings, dumpId);
+    const record = this.#complete(child, order, findings);
     await this.#keep(record, child);
     return record;
   }
@@ -141,14 +152,8 @@ export class Dumps {
     return first === 'late' ? outside(child, 'its watchdog does not answer: seen from outside alone') : first;
   }
 
-  #complete(
-    child: ChildHandle,
-    trigger: DumpTrigger,
-    about: JobRef | null,
-    findings: Findings,
-    id: string,
-  ): DumpRecord {
-    const { info, clockOffsetMs, blockOf } = this.#parts;
+  #complete(child: ChildHandle, { about, ...order }: DumpOrder, findings: Findings): DumpRecord {
+    const { info, clockOffsetMs } = this.#parts;
     const offsetMs = clockOffsetMs();
     const shifted = (job: DumpJob): DumpJob => ({ ...job, startedAtMs: job.startedAtMs + offsetMs });
     const overdue = about && findings.jobs.find(({ queue, id }) => queue === about.queue && id === about.id);
@@ -160,7 +165,7 @@ export class Dumps {
       kind: isJobs ? 'job' : findings.kind,
       job: job && shifted(job),
       jobs: findings.jobs.map(shifted),
-      id,
+      ...order,
       atMs: Date.now() + offsetMs,
       identity: child.identity,
       master: info.identity,
@@ -170,8 +175,6 @@ export class Dumps {
       group: child.group,
       pid: child.pid,
       generation: child.generation,
-      trigger,
-      blockedMs: Math.round(blockOf(child.identity)?.blockedMs ?? 0),
       node: info.node,
     };
   }
@@ -213,7 +216,7 @@ export function dumpFields(record: DumpRecord): Record<string, string | number |
     syscall: kind === 'native' ? (native?.syscall ?? undefined) : undefined,
     target: kind === 'native' ? (native?.target ?? undefined) : undefined,
     command: native?.command ?? undefined,
-    io: pending.length > 0 ? pending.map(({ what, phase }) => `${what} (${phase})`).join(', ') : undefined,
+    io: pending.length > 0 ? pending.map(ioText).join(', ') : undefined,
     note: record.notes.length > 0 ? record.notes.join('; ') : undefined,
   };
 }

@@ -57,7 +57,9 @@ export class Watchdogs {
       const silentMs = nowMs - heard.atMs;
       if (silentMs < SILENT_MS) continue;
       heard.isBlocked = true;
-      this.#ask(child, silentKind(child), { silentMs, blockedMs: silentMs });
+      const kind = silentKind(child);
+      // of what is not stopped, nobody knows whether it could have run
+      this.#ask(child, kind, { silentMs, blockedMs: kind === 'stopped' ? silentMs : 0 });
     }
   }
 

@@ -3,9 +3,8 @@
  * itself: `blockedMs` counts only the time in which the loop could have turned, so that a suspend or a
  * starved machine brings no child nearer to its kill.
  *
- * Invariants: a block is dumped before its child is killed for it; at most `MAX_DUMPS` times; a child that is
- * starved, or at a breakpoint, is neither dumped nor killed; one that boots is not killed (it has a
- * deadline of its own).
+ * Invariants: a block is dumped before its child is killed for it; at most `MAX_DUMPS` times; a child at a breakpoint is
+ * neither dumped nor killed; one that boots is not killed (it has a deadline of its own).
  */
 import type { BlockKind } from '../watchdog-protocol.js';
 
@@ -20,6 +19,8 @@ export interface Block {
   isStuck: boolean;
   /** Taken for the length of the block. */
   dumps: number;
+  /** When the last one was asked for; null: none was. */
+  dumpedAtMs: number | null;
   /** The stop deadline is near, and a dump was asked for because of it. */
   lastDump: boolean;
 }
@@ -47,7 +48,7 @@ export type DumpReason = 'stuck' | 'stop-deadline';
 export type BlockAct = { type: 'dump'; reason: DumpReason } | { type: 'kill' };
 
 export const MAX_DUMPS = 5;
-/** What a dump takes, with some to spare: nobody is killed before his first one is done. */
+/** What a dump takes, with some to spare: nobody is killed before it is done. */
 const DUMP_TIME_MS = 1_500;
 
 /** @param canAct false: the supervisor's own clock jumped just now; it only takes note */
@@ -59,13 +60,22 @@ export function stepBlock(
 ): { block: Block; act: BlockAct | null } {
   const { kind, blockedMs, silentMs } = news;
   const isStuck = blockedMs >= policy.stuckAfterMs;
-  const { sinceMs, dumps, lastDump } = before ?? { sinceMs: nowMs - silentMs, dumps: 0, lastDump: false };
-  const block: Block = { kind, sinceMs, blockedMs, isStuck, dumps, lastDump };
-  const isExcused = kind === 'starved' || kind === 'debugger';
-  if (!canAct || isExcused) return { block, act: null };
-  if (phase.isReady && isKillDue(blockedMs, policy)) return { block, act: { type: 'kill' } };
+  const { sinceMs, dumps, dumpedAtMs, lastDump } = before ?? {
+    sinceMs: nowMs - silentMs,
+    dumps: 0,
+    dumpedAtMs: null,
+    lastDump: false,
+  };
+  const block: Block = { kind, sinceMs, blockedMs, isStuck, dumps, dumpedAtMs, lastDump };
+  if (!canAct || kind === 'debugger') return { block, act: null };
+  const isDumped = dumpedAtMs !== null && nowMs - dumpedAtMs >= DUMP_TIME_MS;
+  const isOver = policy.stuckKillAfterMs !== null && blockedMs >= policy.stuckKillAfterMs;
+  if (phase.isReady && isOver && isDumped) return { block, act: { type: 'kill' } };
   if (dumps < MAX_DUMPS && blockedMs >= dumpAtMs(dumps, policy)) {
-    return { block: { ...block, dumps: dumps + 1 }, act: { type: 'dump', reason: 'stuck' } };
+    return {
+      block: { ...block, dumps: dumps + 1, dumpedAtMs: nowMs },
+      act: { type: 'dump', reason: 'stuck' },
+    };
   }
   if (!lastDump && phase.killInMs !== null && phase.killInMs <= DUMP_TIME_MS) {
     return { block: { ...block, lastDump: true }, act: { type: 'dump', reason: 'stop-deadline' } };
@@ -76,8 +86,4 @@ export function stepBlock(
 /** The threshold, and then at doubling intervals: 10 s, 20 s, 40 s … */
 export function dumpAtMs(dumpsSoFar: number, { stuckAfterMs }: StuckPolicy): number {
   return stuckAfterMs * 2 ** dumpsSoFar;
-}
-
-function isKillDue(blockedMs: number, { stuckAfterMs, stuckKillAfterMs }: StuckPolicy): boolean {
-  return stuckKillAfterMs !== null && blockedMs >= Math.max(stuckKillAfterMs, stuckAfterMs + DUMP_TIME_MS);
 }
