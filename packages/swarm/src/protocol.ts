@@ -86,6 +86,14 @@ export interface JobRef {
   id: string;
 }
 
+/** A run of a job that is past its time, and is neither waited for nor put back. */
+export interface GivenUpJob extends JobRef {
+  /** As its child has reported it: tells the runs of a job apart. */
+  startedAtMs: number;
+  /** What it fails with. */
+  reason: string;
+}
+
 /** How a child died, for the blame of the jobs that it held. */
 export interface DeathNotice {
   /** The dead child's identity: one death is never counted twice. */
@@ -100,6 +108,8 @@ export interface DeathNotice {
   waiting: JobRef[];
   /** The job that a dump names; null: none does. */
   pinned: JobRef | null;
+  /** Jobs that fail now, an attempt charged; missing: none. */
+  givenUp?: GivenUpJob[];
 }
 
 /** Deaths that a job was present at. */
@@ -111,8 +121,8 @@ export interface Blame {
 /** What became of one job of a dead child. */
 export interface ReleasedJob extends JobRef {
   name: string;
-  /** `finished`: it was no longer the dead child's when the releaser came to it. */
-  outcome: 'released' | 'quarantined' | 'finished';
+  /** `failed`: it had been given up. `finished`: it was no longer the dead child's when the releaser came to it. */
+  outcome: 'released' | 'quarantined' | 'failed' | 'finished';
   /** null: not looked at, because it was finished. */
   blame: Blame | null;
 }
@@ -153,11 +163,21 @@ export interface WaitingJob {
   takeInMs: number;
 }
 
+export interface QueueTimeout {
+  queue: string;
+  timeoutMs: number | null;
+}
+
 export type MasterMessage =
   | { type: 'quiet' }
   | { type: 'resume' }
-  /** Drain for so long, hand back what is unfinished, run close hooks, exit. A second one shortens the first. */
-  | { type: 'stop'; drainTimeoutMs: number }
+  /**
+   * Drain for so long, hand back what is unfinished, run close hooks, exit. A second one shortens the first. With
+   * jobs `givenUp` that still run then: leave these, say so, and wait for the kill.
+   */
+  | { type: 'stop'; drainTimeoutMs: number; givenUp?: GivenUpJob[] }
+  /** Its time is up, and it may still settle by itself. */
+  | { type: 'abortJob'; job: GivenUpJob }
   | {
       type: 'release';
       releaseId: string;
@@ -175,6 +195,8 @@ export type ChildMessage =
   | { type: 'workerStarted'; worker: WorkerInfo }
   | { type: 'ready'; bullmqVersion: string | null; concurrency: number; canRelease: boolean }
   | { type: 'beat'; beat: Beat }
+  /** Of the queues of a swarm app that have a timeout of their own; null: none at all. */
+  | { type: 'jobTimeouts'; queues: QueueTimeout[] }
   /** Jobs in its hands that wait for their turn to run alone; said at each change. */
   | { type: 'waiting'; jobs: JobRef[] }
   | { type: 'jobMemory'; kinds: JobGrowth[] }
@@ -194,8 +216,11 @@ export type ChildMessage =
   /** Answer to `extendLocks`. */
   | { type: 'locksExtended'; owner: string; extended: number; unserved: string[]; error: string | null }
   | { type: 'draining'; busy: number }
-  /** Nothing is held any more (unless `error` says why); close hooks run now, then the child exits. */
-  | { type: 'drained'; handedBack: ActiveJob[]; error: string | null }
+  /**
+   * Nothing is held any more (unless `error` says why); close hooks run now, then the child exits. `left`: but for
+   * these, which were given up; the child waits for its kill.
+   */
+  | { type: 'drained'; handedBack: ActiveJob[]; error: string | null; left?: JobRef[] }
   /** Said before the addon's code runs: loading it may be what kills. */
   | { type: 'addonLoaded'; file: string }
   | { type: 'log'; level: 'debug' | 'info' | 'warn' | 'error'; message: string };
@@ -225,7 +250,7 @@ export function parseChildMessage(raw: unknown): Parsed<ChildMessage> {
 
 type Check = (value: unknown) => boolean;
 type Fields<M extends { type: string }> = {
-  [T in M['type']]: { [F in Exclude<keyof Extract<M, { type: T }>, 'type'>]: Check };
+  [T in M['type']]: { [F in Exclude<keyof Extract<M, { type: T }>, 'type'>]-?: Check };
 };
 
 const isString: Check = (value) => typeof value === 'string';
@@ -236,6 +261,10 @@ const nullOr =
   (check: Check): Check =>
   (value) =>
     value === null || check(value);
+const optional =
+  (check: Check): Check =>
+  (value) =>
+    value === undefined || check(value);
 const oneOf =
   (...words: string[]): Check =>
   (value) =>
@@ -255,15 +284,17 @@ const isWorkerInfo = record({
   prefix: isString,
   tokenPrefix: isString,
   redisId: isString,
-  lock: (value) => value === undefined || isLockTimes(value),
+  lock: optional(isLockTimes),
 });
 const isActiveJob = record({ queue: isString, id: isString, name: isString, startedAtMs: isCount });
 const isJobRef = record({ queue: isString, id: isString });
+const isGivenUpJob = record({ queue: isString, id: isString, startedAtMs: isCount, reason: isString });
 
 const MASTER_FIELDS: Fields<MasterMessage> = {
   quiet: {},
   resume: {},
-  stop: { drainTimeoutMs: isCount },
+  stop: { drainTimeoutMs: isCount, givenUp: optional(listOf(isGivenUpJob)) },
+  abortJob: { job: isGivenUpJob },
   release: {
     releaseId: isString,
     holdings: listOf(
@@ -283,6 +314,7 @@ const MASTER_FIELDS: Fields<MasterMessage> = {
         atMs: isCount,
         waiting: listOf(isJobRef),
         pinned: nullOr(isJobRef),
+        givenUp: optional(listOf(isGivenUpJob)),
       }),
     ),
     quarantineAfter: nullOr(isCount),
@@ -327,6 +359,7 @@ const CHILD_FIELDS: Fields<ChildMessage> = {
       failed: isCount,
     }),
   },
+  jobTimeouts: { queues: listOf(record({ queue: isString, timeoutMs: nullOr(isCount) })) },
   waiting: { jobs: listOf(isJobRef) },
   jobMemory: {
     kinds: listOf(
@@ -348,7 +381,7 @@ const CHILD_FIELDS: Fields<ChildMessage> = {
         queue: isString,
         id: isString,
         name: isString,
-        outcome: oneOf('released', 'quarantined', 'finished'),
+        outcome: oneOf('released', 'quarantined', 'failed', 'finished'),
         blame: nullOr(record({ exact: isCount, shared: isCount })),
       }),
     ),
@@ -369,7 +402,11 @@ const CHILD_FIELDS: Fields<ChildMessage> = {
     error: nullOr(isString),
   },
   draining: { busy: isCount },
-  drained: { handedBack: listOf(isActiveJob), error: nullOr(isString) },
+  drained: {
+    handedBack: listOf(isActiveJob),
+    error: nullOr(isString),
+    left: optional(listOf(isJobRef)),
+  },
   addonLoaded: { file: isString },
   log: { level: oneOf('debug', 'info', 'warn', 'error'), message: isString },
 };

@@ -53,6 +53,8 @@ export interface BullWorker {
   getBackend?(): { client?: Promise<BullClient> };
   /** Protected: renews the locks of the jobs that it tracks. Absent in older 5.x. */
   readonly lockManager?: { untrackJob?(jobId: string): void };
+  /** Aborts the signal of a processor that takes one. Absent in older 5.x. */
+  cancelJob?(jobId: string, reason?: string): boolean;
   /** Protected: the class that this Worker makes its jobs with. */
   readonly Job: BullJobClass;
 }

@@ -6,7 +6,7 @@ import { realpathSync } from 'node:fs';
 import type { Worker } from 'node:worker_threads';
 import type { ChildOptions } from '../child-options.js';
 import { identityOf } from '../identity.js';
-import type { MasterMessage } from '../protocol.js';
+import type { GivenUpJob, MasterMessage } from '../protocol.js';
 import { extendLocks } from '../recovery/extend-locks.js';
 import { canRelease, type Released, releaseHoldings } from '../recovery/release.js';
 import { Strays } from '../recovery/strays.js';
@@ -209,6 +209,7 @@ class ChildRuntime {
         warn: (message) => this.#channel.send({ type: 'log', level: 'warn', message }),
         abortSignalOf: (job) => this.#workers.abortSignalOf(job),
         onWaiting: (jobs) => this.#channel.send({ type: 'waiting', jobs: [...jobs] }),
+        onJobTimeouts: (queues) => this.#channel.send({ type: 'jobTimeouts', queues: [...queues] }),
       });
       this.#ready();
     } catch (error) {
@@ -227,7 +228,9 @@ class ChildRuntime {
         void this.#workers.resume();
         return;
       case 'stop':
-        return this.#leave(message.drainTimeoutMs);
+        return this.#leave(message.drainTimeoutMs, message.givenUp);
+      case 'abortJob':
+        return this.#workers.abort(message.job);
       case 'release':
         void this.#release(message);
         return;
@@ -245,9 +248,9 @@ class ChildRuntime {
     if (kinds.length > 0) this.#channel.send({ type: 'jobMemory', kinds });
   }
 
-  #leave(drainTimeoutMs: number, alone = false): void {
+  #leave(drainTimeoutMs: number, givenUp: readonly GivenUpJob[] = [], alone = false): void {
     this.#phase = 'leaving';
-    this.#departure.begin(drainTimeoutMs, alone);
+    this.#departure.begin(drainTimeoutMs, givenUp, alone);
   }
 
   /** The master is gone, and with it who would kill what this child leaves behind. */
@@ -255,7 +258,7 @@ class ChildRuntime {
     process.on('exit', () => {
       if (process.ppid !== this.#masterPid) killOwnGroup();
     });
-    this.#leave(this.#options.drainTimeoutMs, true);
+    this.#leave(this.#options.drainTimeoutMs, [], true);
   }
 
   async #release(order: Extract<MasterMessage, { type: 'release' }>): Promise<void> {

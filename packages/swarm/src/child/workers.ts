@@ -5,7 +5,7 @@
  * Rejected: to follow BullMQ's events. A job that ends by DelayedError, RateLimitError or
  * WaitingChildrenError emits none, and would be counted as active for ever.
  */
-import { type ActiveJob, MAX_LISTED_JOBS, type WorkerInfo } from '../protocol.js';
+import { type ActiveJob, type GivenUpJob, MAX_LISTED_JOBS, type WorkerInfo } from '../protocol.js';
 import { type BullJob, type BullModule, type BullWorker, lockTimesOf, redisIdOfWorker } from './bullmq.js';
 import { JobBoard } from './job-board.js';
 import { JobContext } from './job-context.js';
@@ -18,6 +18,8 @@ export interface HeldJob extends ActiveJob {
   abort: AbortController | null;
   /** No longer ours, although its run here has not come to its end. */
   stale: boolean;
+  /** Past its time: no longer waited for, nor put back. */
+  givenUp: boolean;
   /** BullMQ has said that it completed or failed. */
   ended: boolean;
 }
@@ -188,16 +190,50 @@ export class Workers {
     await Promise.all([...this.#workers.keys()].map((worker) => worker.resume()));
   }
 
-  /** Resolves to whether nothing is held any more, at the latest after `timeoutMs`. */
-  async whenIdle(timeoutMs: number): Promise<boolean> {
-    if (this.busy === 0) return true;
+  /** Asks a run to end by itself, in the ways that its processor may listen to. */
+  abort(job: GivenUpJob): void {
+    const held = this.#runOf(job);
+    if (held) abortRun(held, job.reason);
+  }
+
+  /** From now on these runs, and no others, are not waited for. */
+  giveUp(jobs: readonly GivenUpJob[]): void {
+    for (const held of this.#held) held.givenUp = false;
+    for (const job of jobs) {
+      const held = this.#runOf(job);
+      if (!held) continue;
+      held.givenUp = true;
+      abortRun(held, job.reason);
+    }
+    this.#checkIdle();
+  }
+
+  /** Resolves when nothing is held any more but what was given up, at the latest after `timeoutMs`. */
+  async whenIdle(timeoutMs: number): Promise<void> {
+    if (this.#isIdle) return;
     let timer: NodeJS.Timeout | undefined;
     await new Promise<void>((resolve) => {
       this.#onIdle.push(resolve);
       timer = setTimeout(resolve, timeoutMs);
     });
     clearTimeout(timer);
-    return this.busy === 0;
+  }
+
+  get #isIdle(): boolean {
+    for (const { givenUp } of this.#held) if (!givenUp) return false;
+    return true;
+  }
+
+  #checkIdle(): void {
+    if (this.#onIdle.length === 0 || !this.#isIdle) return;
+    for (const resolve of this.#onIdle.splice(0)) resolve();
+  }
+
+  #runOf({ queue, id, startedAtMs }: Pick<ActiveJob, 'queue' | 'id' | 'startedAtMs'>): HeldJob | undefined {
+    for (const job of this.#held) {
+      if (job.queue === queue && job.id === id && job.startedAtMs === startedAtMs) return job;
+    }
+    return undefined;
   }
 
   #ended(job: BullJob | undefined): void {
@@ -218,6 +254,7 @@ export class Workers {
       worker,
       abort: null,
       stale: false,
+      givenUp: false,
       ended: false,
     };
     this.#held.add(held);
@@ -231,13 +268,20 @@ export class Workers {
       if (held.stale) this.#listener.onStaleEnd(held);
       else if (!held.ended) this.#listener.onOpenEnd(worker);
       this.memory.end(memoryRun);
-      if (this.#held.size > 0) return;
-      for (const resolve of this.#onIdle.splice(0)) resolve();
+      this.#checkIdle();
     };
     const running = this.context.run(onBoard, run);
     running.then(done, done);
     return running;
   }
+}
+
+/** A swarm app's processor has our signal, any other BullMQ's, if it takes one and this BullMQ gives one. */
+function abortRun({ abort, worker, id }: HeldJob, reason: string): void {
+  const error = new Error(reason);
+  error.name = 'JobTimeoutError';
+  abort?.abort(error);
+  worker.cancelJob?.(id, reason);
 }
 
 function ownership(worker: BullWorker, jobId: string, token: string): string {

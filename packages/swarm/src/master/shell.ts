@@ -6,7 +6,7 @@
 import type { Config, GroupConfig } from '../config.js';
 import { EXIT, type ExitCode } from '../errors.js';
 import type { Logger } from '../log.js';
-import { ChildHandle, type Exit } from '../process/child-handle.js';
+import { ChildHandle, type Exit, isDrained } from '../process/child-handle.js';
 import { forkChild } from '../process/fork.js';
 import { type Sample, Sampler } from '../process/memory.js';
 import type { ChildMessage } from '../protocol.js';
@@ -43,6 +43,7 @@ import { type Death, Deaths } from './deaths.js';
 import { Debts } from './debts.js';
 import { Dumps } from './dumps.js';
 import { JobLedger } from './job-ledger.js';
+import { JobTimeouts } from './job-timeouts.js';
 import { LimitWatch } from './limit-watch.js';
 import { LostHosts } from './lost-hosts.js';
 import { Narrator, where } from './narrator.js';
@@ -87,6 +88,7 @@ export class MasterShell {
   readonly #limits: LimitWatch;
   readonly #watchdogs: Watchdogs;
   readonly #dumps: Dumps;
+  readonly #jobTimeouts: JobTimeouts;
   readonly #jobLedger = new JobLedger();
   /** By identity. */
   readonly #children = new Map<string, ChildHandle>();
@@ -151,6 +153,13 @@ export class MasterShell {
       stream: parts.dumpStream,
       clockOffsetMs: () => this.#reporter.clockOffsetMs,
       blockOf: (identity) => this.#state.blocks[identity],
+    });
+    this.#jobTimeouts = new JobTimeouts({
+      config,
+      narrator: this.#narrator,
+      children: () => this.#children.values(),
+      dump: (child, about) => this.#dumps.request(child, 'job-timeout', about),
+      ask: (event) => this.#enqueue(event),
     });
     this.#deaths = new Deaths({
       info: parts.info,
@@ -356,13 +365,16 @@ export class MasterShell {
       case 'draining':
         return this.#narrator.draining(child, message);
       case 'drained':
-        return this.#narrator.drained(child, message);
+        this.#narrator.drained(child, message);
+        if (message.left?.length) this.#enqueue({ type: 'killRequested', identity, reason: 'job-timeout' });
+        return;
       case 'log':
         return this.#narrator.relayed(child, message);
       case 'workerStarted':
         return this.#reporter.changed();
       case 'jobMemory':
         return this.#jobLedger.add(message.kinds);
+      case 'jobTimeouts':
       case 'waiting':
       case 'addonLoaded':
       case 'beat':
@@ -372,7 +384,7 @@ export class MasterShell {
 
   #onExit(child: ChildHandle, { code, signal }: Exit): void {
     const { slot: index, identity, pid } = child;
-    const drained = child.drained !== null && child.drained.error === null;
+    const drained = isDrained(child);
     const holdings = holdingsOf(child.workers, child.jobs);
     const held = holdings.length > 0;
     if (held && !drained) this.#debts.add(identity, holdings);
@@ -380,11 +392,14 @@ export class MasterShell {
     const sample = this.#samples.get(pid);
     const told = slot && childrenOf(slot).find((other) => other.identity === identity);
     const { killedFor = null, leavesFor = null } = told ?? {};
-    const dump = this.#dumps.latest(identity);
+    const jobDump = killedFor === 'job-timeout' ? this.#jobTimeouts.dumpOf(identity) : null;
+    const dump = this.#dumps.latest(identity) ?? jobDump;
     const facts = { sample, owes: held && !drained, dump };
     const judged = this.#deaths.died(child, { killedFor, leavesFor }, facts);
     this.#judged.set(identity, judged);
-    this.#debts.explain(noticeOf(child, judged.cause, Date.now(), dump));
+    this.#debts.explain(
+      noticeOf(child, judged.cause, Date.now(), dump, this.#jobTimeouts.givenUpBy(identity)),
+    );
     const death: LastDeath = { atMs: Date.now(), identity, pid, code, signal, cause: judged.cause };
     if (slot) this.#last.set(index, { record: childRecord(slot, child, sample, death), death });
     this.#enqueue({ type: 'childExited', slot: index, identity, drained, held });
@@ -395,6 +410,7 @@ export class MasterShell {
     this.#limits.forget(child);
     this.#watchdogs.forget(child);
     this.#dumps.forget(child);
+    this.#jobTimeouts.forget(child);
   }
 
   #announceExit(effect: Extract<Effect, { type: 'announceExit' }>): void {
@@ -426,6 +442,7 @@ export class MasterShell {
     for (const owner of this.#debts.takeGone()) this.#enqueue({ type: 'predecessorFound', owner });
     this.#watchdogs.look();
     this.#dumps.look();
+    this.#jobTimeouts.look();
     void this.#sample();
   }
 

@@ -13,6 +13,7 @@ import { endBlock, onBlocked } from './blocks.js';
 import { chain, type Decision, killEffect, type Moment, place, same } from './decision.js';
 import type { Effect, SlotEvent, SupervisorEvent } from './events.js';
 import { endExtension, onLocksExtended, onRenewalMissed, stepExtensions } from './extensions.js';
+import { onJobGivenUp } from './given-up.js';
 import { addRelease, answerRelease, releaserGone, releaserReady, stepReleases } from './releases.js';
 import {
   dropRecycle,
@@ -75,6 +76,12 @@ function react(state: SupervisorState, event: SupervisorEvent, moment: Moment): 
       const { kill, ...decision } = onBlocked(state, event, moment);
       if (!kill) return decision;
       return chain(decision.state, [event.identity], (now, identity) => killChild(now, identity, 'stuck'));
+    }
+    case 'jobGivenUp': {
+      const { kill, ...decision } = onJobGivenUp(state, event, moment);
+      if (!kill) return decision;
+      const reason = 'job-timeout';
+      return chain(decision.state, [event.identity], (now, identity) => killChild(now, identity, reason));
     }
     case 'childUnblocked':
       return endBlock(endExtension(state, event.identity), event.identity);

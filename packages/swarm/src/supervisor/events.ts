@@ -1,5 +1,5 @@
 /** What can happen to a supervisor, and what it can want done. Events are past tense, effects imperative. */
-import type { MasterMessage } from '../protocol.js';
+import type { GivenUpJob, MasterMessage } from '../protocol.js';
 import type { BlockKind } from '../watchdog-protocol.js';
 import type { KillReason, LeaveReason, ReplaceReason } from './state.js';
 import type { DumpReason } from './stuck.js';
@@ -42,6 +42,8 @@ export type MasterEvent =
   | { type: 'locksExtended'; owner: string; by: string; error: string | null }
   /** Its loop turns again. */
   | { type: 'childUnblocked'; slot: number; identity: string }
+  /** A job is past its time, and nothing else has helped. `isAlone`: its child has no other, and no room for one. */
+  | { type: 'jobGivenUp'; slot: number; identity: string; job: GivenUpJob; isAlone: boolean }
   | { type: 'redisLost' }
   | { type: 'redisBack' }
   /** `unserved`: queues of the dead child that the releaser does not work for. */

@@ -3,6 +3,7 @@
  * and never mutated, so that a test can hold two of them side by side. All times are ms of one monotonic
  * clock, given by the caller.
  */
+import type { GivenUpJob } from '../protocol.js';
 import type { Extension } from './extensions.js';
 import type { Block, StuckPolicy } from './stuck.js';
 
@@ -37,6 +38,8 @@ export interface Child {
   /** Killed by us, and why. */
   killedFor: KillReason | null;
   leavesFor: LeaveReason | null;
+  /** Past their time: neither waited for nor handed back. */
+  givenUp: readonly GivenUpJob[];
 }
 
 /** A planned replacement that waits for its turn. */
