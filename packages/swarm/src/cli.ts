@@ -47,6 +47,9 @@ async function dispatch(line: CommandLine): Promise<number> {
       }
       return (await import('./commands/ps.js')).ps(await registryOptions(line));
     case 'jobs':
+      if (line.switches.has('slow')) {
+        return (await import('./commands/slow-jobs.js')).slowJobs(await registryOptions(line));
+      }
       return (await import('./commands/jobs.js')).jobs(await registryOptions(line));
     case 'deaths': {
       const { deaths, parseLimit } = await import('./commands/deaths.js');

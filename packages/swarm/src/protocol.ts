@@ -7,6 +7,7 @@
  * Written without a schema library: every child loads this file, and a child should cost little more
  * than the program that runs in it.
  */
+import { MAX_BUCKET } from './duration-sketch.js';
 
 /** A BullMQ `Worker` that runs in a child, as much as anybody else needs to find its jobs. */
 export interface WorkerInfo {
@@ -75,6 +76,14 @@ export interface JobGrowth {
   runs: number;
   /** Bytes, of one run or the mean of some that followed each other; at most `MAX_GROWTH_VALUES`. */
   values: number[];
+}
+
+/** How long completed jobs of one kind have taken in a child, since it last said so. */
+export interface JobDurationCounts {
+  queue: string;
+  name: string;
+  /** Bucket of `duration-sketch.ts`, and how many. */
+  counts: [bucket: number, count: number][];
 }
 
 /** No choice of job names makes a child's report longer than this. */
@@ -200,6 +209,7 @@ export type ChildMessage =
   /** Jobs in its hands that wait for their turn to run alone; said at each change. */
   | { type: 'waiting'; jobs: JobRef[] }
   | { type: 'jobMemory'; kinds: JobGrowth[] }
+  | { type: 'jobDurations'; kinds: JobDurationCounts[] }
   /** The app could not be loaded, or an error nobody caught ends the child. */
   | { type: 'uncaught'; phase: 'boot' | 'run'; message: string; stack: string }
   /** Answer to `release`. `unserved` names queues of the request that no Worker here serves. */
@@ -287,6 +297,12 @@ const isWorkerInfo = record({
   lock: optional(isLockTimes),
 });
 const isActiveJob = record({ queue: isString, id: isString, name: isString, startedAtMs: isCount });
+const isBucketCount: Check = (value) => {
+  if (!Array.isArray(value) || value.length !== 2) return false;
+  const [bucket, count] = value as unknown[];
+  const isBucket = Number.isInteger(bucket) && (bucket as number) >= 0 && (bucket as number) <= MAX_BUCKET;
+  return isBucket && Number.isSafeInteger(count) && (count as number) > 0;
+};
 const isJobRef = record({ queue: isString, id: isString });
 const isGivenUpJob = record({ queue: isString, id: isString, startedAtMs: isCount, reason: isString });
 
@@ -370,6 +386,12 @@ const CHILD_FIELDS: Fields<ChildMessage> = {
         runs: isCount,
         values: listOf(isNumber, MAX_GROWTH_VALUES),
       }),
+      MAX_JOB_KINDS,
+    ),
+  },
+  jobDurations: {
+    kinds: listOf(
+      record({ queue: isString, name: isString, counts: listOf(isBucketCount, MAX_BUCKET + 1) }),
       MAX_JOB_KINDS,
     ),
   },

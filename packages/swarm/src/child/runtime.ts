@@ -29,7 +29,7 @@ const HINT_MS = 5_000;
 /** After the drain: hand-back, close hooks and a little more. */
 const LEAVE_GRACE_MS = 6_000;
 /** Less often than beats: nobody acts on it. */
-const MEMORY_REPORT_MS = 2_000;
+const KINDS_REPORT_MS = 2_000;
 
 export function startChild(options: ChildOptions): void {
   new ChildRuntime(options, realpathSync(process.argv[1] as string)).start();
@@ -89,7 +89,7 @@ class ChildRuntime {
     this.#reportErrors();
     reportAddons((file) => this.#channel.send({ type: 'addonLoaded', file }));
     this.#heart.start();
-    setInterval(() => this.#reportMemory(), MEMORY_REPORT_MS).unref();
+    setInterval(() => this.#reportKinds(), KINDS_REPORT_MS).unref();
     if (this.#options.watchdog) {
       const ownThread = startWatchdog({
         masterPid: this.#masterPid,
@@ -243,9 +243,11 @@ class ChildRuntime {
     }
   }
 
-  #reportMemory(): void {
+  #reportKinds(): void {
     const kinds = this.#workers.memory.take();
     if (kinds.length > 0) this.#channel.send({ type: 'jobMemory', kinds });
+    const durations = this.#workers.durations.take();
+    if (durations.length > 0) this.#channel.send({ type: 'jobDurations', kinds: durations });
   }
 
   #leave(drainTimeoutMs: number, givenUp: readonly GivenUpJob[] = [], alone = false): void {
@@ -298,7 +300,7 @@ class ChildRuntime {
 
   /** A program with handlers of its own closes in its own way; any other has its Workers closed. */
   async #close(): Promise<void> {
-    this.#reportMemory();
+    this.#reportKinds();
     // a job that was handed back and still runs would be waited for
     const force = this.#workers.busy > 0;
     if (this.#closeApp) await this.#closeApp(force);

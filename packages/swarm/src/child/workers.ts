@@ -9,6 +9,7 @@ import { type ActiveJob, type GivenUpJob, MAX_LISTED_JOBS, type WorkerInfo } fro
 import { type BullJob, type BullModule, type BullWorker, lockTimesOf, redisIdOfWorker } from './bullmq.js';
 import { JobBoard } from './job-board.js';
 import { JobContext } from './job-context.js';
+import { JobDurations } from './job-durations.js';
 import { JobMemory } from './job-memory.js';
 
 export interface HeldJob extends ActiveJob {
@@ -20,8 +21,8 @@ export interface HeldJob extends ActiveJob {
   stale: boolean;
   /** Past its time: no longer waited for, nor put back. */
   givenUp: boolean;
-  /** BullMQ has said that it completed or failed. */
-  ended: boolean;
+  /** BullMQ has said so; null: not yet. */
+  ended: 'completed' | 'failed' | null;
 }
 
 export interface WorkersListener {
@@ -36,6 +37,7 @@ export class Workers {
   processed = 0;
   failed = 0;
   readonly memory = new JobMemory();
+  readonly durations = new JobDurations();
   /** For the watchdog. */
   readonly board = new JobBoard();
   readonly context = new JobContext();
@@ -98,12 +100,12 @@ export class Workers {
     if (this.#concurrency !== null) worker.concurrency = this.#concurrency;
     worker.on('completed', (job: BullJob) => {
       this.processed++;
-      this.#ended(job);
+      this.#ended(job, 'completed');
     });
     worker.on('failed', (job: BullJob | undefined) => {
       this.processed++;
       this.failed++;
-      this.#ended(job);
+      this.#ended(job, 'failed');
     });
     worker.on('lockRenewalFailed', (ids: readonly string[]) => {
       for (const job of this.#held) if (job.worker === worker && ids.includes(job.id)) job.stale = true;
@@ -236,8 +238,8 @@ export class Workers {
     return undefined;
   }
 
-  #ended(job: BullJob | undefined): void {
-    for (const held of this.#held) if (held.job === job) held.ended = true;
+  #ended(job: BullJob | undefined, how: 'completed' | 'failed'): void {
+    for (const held of this.#held) if (held.job === job) held.ended = how;
   }
 
   #follow(worker: BullWorker, job: BullJob, token: string, run: () => Promise<unknown>): Promise<unknown> {
@@ -255,9 +257,10 @@ export class Workers {
       abort: null,
       stale: false,
       givenUp: false,
-      ended: false,
+      ended: null,
     };
     this.#held.add(held);
+    const begunAtMs = performance.now();
     const memoryRun = this.memory.begin(held.queue, held.name);
     const { queue, id, name, startedAtMs } = held;
     const onBoard = { queue, id, name, attempt: attemptOf(job), startedAtMs };
@@ -268,6 +271,8 @@ export class Workers {
       if (held.stale) this.#listener.onStaleEnd(held);
       else if (!held.ended) this.#listener.onOpenEnd(worker);
       this.memory.end(memoryRun);
+      if (held.ended === 'completed')
+        this.durations.add(held.queue, held.name, performance.now() - begunAtMs);
       this.#checkIdle();
     };
     const running = this.context.run(onBoard, run);

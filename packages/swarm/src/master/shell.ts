@@ -49,6 +49,7 @@ import { LostHosts } from './lost-hosts.js';
 import { Narrator, where } from './narrator.js';
 import { childRecord, emptySeatRecord, masterState, onRedisClock } from './records.js';
 import { listenToSignals } from './signals.js';
+import { UsualDurations } from './usual-durations.js';
 import { Watchdogs } from './watchdogs.js';
 
 const TICK_MS = 1_000;
@@ -90,6 +91,7 @@ export class MasterShell {
   readonly #dumps: Dumps;
   readonly #jobTimeouts: JobTimeouts;
   readonly #jobLedger = new JobLedger();
+  readonly #usualDurations = new UsualDurations();
   /** By identity. */
   readonly #children = new Map<string, ChildHandle>();
   readonly #samples = new Map<number, Sample>();
@@ -374,6 +376,8 @@ export class MasterShell {
         return this.#reporter.changed();
       case 'jobMemory':
         return this.#jobLedger.add(message.kinds);
+      case 'jobDurations':
+        return this.#usualDurations.add(message.kinds);
       case 'jobTimeouts':
       case 'waiting':
       case 'addonLoaded':
@@ -483,6 +487,7 @@ export class MasterShell {
       children: records.map((record) => onRedisClock(record, clockOffsetMs)),
       owed: this.#debts.list,
       jobMemory: this.#jobLedger.records,
+      jobDurations: this.#usualDurations.records,
     };
   }
 

@@ -235,6 +235,7 @@ export class ChildHandle {
       case 'swept':
       case 'locksExtended':
       case 'jobMemory':
+      case 'jobDurations':
       case 'draining':
       case 'log':
         break;
