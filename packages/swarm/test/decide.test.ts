@@ -62,6 +62,10 @@ class World {
     if (effect.type === 'exit') this.exits.push(effect.reason);
     if (effect.type === 'settle') this.settled.push(effect.owner);
     if (effect.type === 'release') this.asked.set(effect.releaseId, effect.by);
+    if (effect.type === 'extendLocks') {
+      const { owner, by } = effect;
+      assert.ok(owner !== by && this.alive.has(owner) && this.alive.has(by), `${by} extends for ${owner}`);
+    }
     if (effect.type === 'announceRoll') this.rolls.push(effect.error);
     if (effect.type === 'send' || effect.type === 'kill') {
       const child = this.alive.get(effect.identity);
@@ -644,6 +648,10 @@ type Step =
         | 'dieLeaving'
         | 'recycle'
         | 'replace'
+        | 'giveUp'
+        | 'giveUpLeaving'
+        | 'block'
+        | 'unblock'
         | 'kill';
       slot: number;
     }
@@ -668,6 +676,7 @@ const slotStep = fc.record({
   do: fc.constantFrom(
     ...(['ready', 'ready', 'exit', 'drainedExit', 'readyNext', 'readyNext'] as const),
     ...(['dieNext', 'dieLeaving', 'recycle', 'replace', 'kill'] as const),
+    ...(['giveUp', 'giveUpLeaving', 'block', 'unblock'] as const),
   ),
   slot: fc.nat(4),
 });
@@ -715,6 +724,24 @@ function play(world: World, step: Step): void {
       const identity = world.identityAt(step.slot) ?? 'nobody';
       const overlap = step.do === 'recycle';
       return world.feed({ type: 'recycleRequested', slot: step.slot, identity, detail: 'command', overlap });
+    }
+    case 'giveUp':
+    case 'giveUpLeaving': {
+      const { slot } = step;
+      const identity = world.identityAt(slot, step.do === 'giveUp' ? 'child' : 'leaving') ?? 'nobody';
+      const job = { queue: 'q', id: '1', startedAtMs: world.nowMs, reason: 'too long' };
+      return world.feed({ type: 'jobGivenUp', slot, identity, job, isAlone: world.nowMs % 2 === 0 });
+    }
+    case 'block': {
+      const { slot } = step;
+      const identity = world.identityAt(slot) ?? 'nobody';
+      const times = { silentMs: 12_000, blockedMs: 12_000 };
+      world.feed({ type: 'childBlocked', slot, identity, kind: 'running', ...times });
+      return world.feed({ type: 'renewalMissed', slot, identity, everyMs: 7_500 });
+    }
+    case 'unblock': {
+      const { slot } = step;
+      return world.feed({ type: 'childUnblocked', slot, identity: world.identityAt(slot) ?? 'nobody' });
     }
     case 'kill': {
       const identity = world.identityAt(step.slot) ?? 'nobody';

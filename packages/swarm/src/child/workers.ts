@@ -5,11 +5,12 @@
  * Rejected: to follow BullMQ's events. A job that ends by DelayedError, RateLimitError or
  * WaitingChildrenError emits none, and would be counted as active for ever.
  */
-import { type ActiveJob, MAX_LISTED_JOBS, type WorkerInfo } from '../protocol.js';
+import { type ActiveJob, type GivenUpJob, MAX_LISTED_JOBS, type WorkerInfo } from '../protocol.js';
 import { moveToWait, wake } from '../recovery/move-job.js';
 import { type BullJob, type BullModule, type BullWorker, lockTimesOf, redisIdOfWorker } from './bullmq.js';
 import { JobBoard } from './job-board.js';
 import { JobContext } from './job-context.js';
+import { JobDurations } from './job-durations.js';
 import { JobMemory } from './job-memory.js';
 
 export interface HeldJob extends ActiveJob {
@@ -19,8 +20,10 @@ export interface HeldJob extends ActiveJob {
   abort: AbortController | null;
   /** No longer ours, although its run here has not come to its end. */
   stale: boolean;
-  /** BullMQ has said that it completed or failed. */
-  ended: boolean;
+  /** Past its time: no longer waited for, nor put back. */
+  givenUp: boolean;
+  /** BullMQ has said so; null: not yet. */
+  ended: 'completed' | 'failed' | null;
 }
 
 export interface WorkersListener {
@@ -37,6 +40,7 @@ export class Workers {
   processed = 0;
   failed = 0;
   readonly memory = new JobMemory();
+  readonly durations = new JobDurations();
   /** For the watchdog. */
   readonly board = new JobBoard();
   readonly context = new JobContext();
@@ -101,12 +105,12 @@ export class Workers {
     if (this.#concurrency !== null) worker.concurrency = this.#concurrency;
     worker.on('completed', (job: BullJob) => {
       this.processed++;
-      this.#ended(job);
+      this.#ended(job, 'completed');
     });
     worker.on('failed', (job: BullJob | undefined) => {
       this.processed++;
       this.failed++;
-      this.#ended(job);
+      this.#ended(job, 'failed');
     });
     worker.on('lockRenewalFailed', (ids: readonly string[]) => {
       for (const job of this.#held) if (job.worker === worker && ids.includes(job.id)) job.stale = true;
@@ -203,16 +207,33 @@ export class Workers {
     await Promise.all(paused.map((worker) => worker.resume()));
   }
 
-  /** Resolves to whether nothing is held any more, at the latest after `timeoutMs`. */
-  async whenIdle(timeoutMs: number): Promise<boolean> {
-    if (this.busy === 0) return true;
+  /** Asks a run to end by itself, in the ways that its processor may listen to. */
+  abort(job: GivenUpJob): void {
+    const held = this.#runOf(job);
+    if (held) abortRun(held, job.reason);
+  }
+
+  /** From now on these runs, and no others, are not waited for. */
+  giveUp(jobs: readonly GivenUpJob[]): void {
+    for (const held of this.#held) held.givenUp = false;
+    for (const job of jobs) {
+      const held = this.#runOf(job);
+      if (!held) continue;
+      held.givenUp = true;
+      abortRun(held, job.reason);
+    }
+    this.#checkIdle();
+  }
+
+  /** Resolves when nothing is held any more but what was given up, at the latest after `timeoutMs`. */
+  async whenIdle(timeoutMs: number): Promise<void> {
+    if (this.#isIdle) return;
     let timer: NodeJS.Timeout | undefined;
     await new Promise<void>((resolve) => {
       this.#onIdle.push(resolve);
       timer = setTimeout(resolve, timeoutMs);
     });
     clearTimeout(timer);
-    return this.busy === 0;
   }
 
   async #putBack(worker: BullWorker, job: BullJob, token: string): Promise<void> {
@@ -223,8 +244,25 @@ export class Workers {
     }
   }
 
-  #ended(job: BullJob | undefined): void {
-    for (const held of this.#held) if (held.job === job) held.ended = true;
+  get #isIdle(): boolean {
+    for (const { givenUp } of this.#held) if (!givenUp) return false;
+    return true;
+  }
+
+  #checkIdle(): void {
+    if (this.#onIdle.length === 0 || !this.#isIdle) return;
+    for (const resolve of this.#onIdle.splice(0)) resolve();
+  }
+
+  #runOf({ queue, id, startedAtMs }: Pick<ActiveJob, 'queue' | 'id' | 'startedAtMs'>): HeldJob | undefined {
+    for (const job of this.#held) {
+      if (job.queue === queue && job.id === id && job.startedAtMs === startedAtMs) return job;
+    }
+    return undefined;
+  }
+
+  #ended(job: BullJob | undefined, how: 'completed' | 'failed'): void {
+    for (const held of this.#held) if (held.job === job) held.ended = how;
   }
 
   #follow(worker: BullWorker, job: BullJob, token: string, run: () => Promise<unknown>): Promise<unknown> {
@@ -241,9 +279,11 @@ export class Workers {
       worker,
       abort: null,
       stale: false,
-      ended: false,
+      givenUp: false,
+      ended: null,
     };
     this.#held.add(held);
+    const begunAtMs = performance.now();
     const memoryRun = this.memory.begin(held.queue, held.name);
     const { queue, id, name, startedAtMs } = held;
     const onBoard = { queue, id, name, attempt: attemptOf(job), startedAtMs };
@@ -254,13 +294,22 @@ export class Workers {
       if (held.stale) this.#listener.onStaleEnd(held);
       else if (!held.ended) this.#listener.onOpenEnd(worker);
       this.memory.end(memoryRun);
-      if (this.#held.size > 0) return;
-      for (const resolve of this.#onIdle.splice(0)) resolve();
+      if (held.ended === 'completed')
+        this.durations.add(held.queue, held.name, performance.now() - begunAtMs);
+      this.#checkIdle();
     };
     const running = this.context.run(onBoard, run);
     running.then(done, done);
     return running;
   }
+}
+
+/** A swarm app's processor has our signal, any other BullMQ's, if it takes one and this BullMQ gives one. */
+function abortRun({ abort, worker, id }: HeldJob, reason: string): void {
+  const error = new Error(reason);
+  error.name = 'JobTimeoutError';
+  abort?.abort(error);
+  worker.cancelJob?.(id, reason);
 }
 
 function ownership(worker: BullWorker, jobId: string, token: string): string {

@@ -98,7 +98,9 @@ const WORDS: Record<DeathCause, (facts: ExitFacts) => Words> = {
   stuck: ({ hangsIn }) => ({
     summary: `its loop did not turn any more (--stuck-kill-after)${hangsIn ? `, in ${hangsIn}` : ''}: killed by its master`,
   }),
-  'job-timeout': () => ({ summary: 'a job passed --job-timeout: killed by its master' }),
+  'job-timeout': () => ({
+    summary: "a job was past its time (--job-timeout, or its queue's jobTimeoutMs): killed by its master",
+  }),
   'oom-kill': ({ oom }) => ({ summary: oomWords(oom) }),
   'heap-oom': ({ heapOom }) => ({
     summary: heapOom ?? '',

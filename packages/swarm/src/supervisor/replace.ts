@@ -7,7 +7,17 @@
  * A roll whose new code does not boot is given up at the first child, and the old ones stay. A recycle
  * whose replacement does not boot is tried again later: whatever asked for it still holds.
  */
-import { announceExit, chain, type Decision, killEffect, type Moment, place, same } from './decision.js';
+import {
+  announceExit,
+  chain,
+  type Decision,
+  killEffect,
+  type Moment,
+  overstayReason,
+  place,
+  same,
+  stopEffect,
+} from './decision.js';
 import type { Effect, SlotEvent } from './events.js';
 import { backoffMs } from './restart.js';
 import type { Child, Next, Slot, SupervisorState, Wanted } from './state.js';
@@ -104,11 +114,9 @@ function seatNext(state: SupervisorState, slot: Slot, next: Next, child: Child, 
 export function onReplacementDue(state: SupervisorState, slot: Slot, { nowMs }: Moment): Decision {
   const { next, leaving } = slot;
   if (leaving && leaving.dueAtMs !== null && leaving.dueAtMs <= nowMs) {
-    const child: Child = { ...leaving.child, killedFor: 'stop-timeout' };
-    return place(state, slot, [
-      { ...slot, leaving: { child, dueAtMs: null } },
-      killEffect(child, 'stop-timeout'),
-    ]);
+    const reason = overstayReason(leaving.child);
+    const child: Child = { ...leaving.child, killedFor: reason };
+    return place(state, slot, [{ ...slot, leaving: { child, dueAtMs: null } }, killEffect(child, reason)]);
   }
   if (!next?.child || next.dueAtMs === null || next.dueAtMs > nowMs) return same(state);
   if (next.state === 'settling') return takeSeat(state, slot, next, nowMs);
@@ -160,10 +168,7 @@ function expel(
     dueAtMs: nowMs + drainTimeoutMs + state.policy.stopGraceMs,
   };
   if (child.killedFor) return [{ ...slot, leaving: { child, dueAtMs: null } }];
-  return [
-    { ...slot, leaving },
-    { type: 'send', identity: child.identity, message: { type: 'stop', drainTimeoutMs } },
-  ];
+  return [{ ...slot, leaving }, stopEffect(state, child, drainTimeoutMs)];
 }
 
 /**
@@ -275,7 +280,7 @@ function beginOne(state: SupervisorState, group: string, moment: Moment): Decisi
     const dueAtMs = moment.nowMs + drainTimeoutMs + stopGraceMs;
     return place(state, slot, [
       { ...slot, state: 'stopping', child, dueAtMs, afterStop: 'spawn', wanted: null },
-      { type: 'send', identity: child.identity, message: { type: 'stop', drainTimeoutMs } },
+      stopEffect(state, child, drainTimeoutMs),
     ]);
   }
   const next: Next = { state: 'starting', child: null, wanted, dueAtMs: null };
@@ -301,9 +306,8 @@ export function stopReplacement(
     return place(state, slot, expel({ ...calm, next: null }, next.child, drainTimeoutMs, state, nowMs));
   const dueAtMs = nowMs + drainTimeoutMs + state.policy.stopGraceMs;
   if (!leaving || leaving.dueAtMs === null || leaving.dueAtMs <= dueAtMs) return place(state, slot, [calm]);
-  const message = { type: 'stop', drainTimeoutMs } as const;
   return place(state, slot, [
     { ...calm, leaving: { ...leaving, dueAtMs } },
-    { type: 'send', identity: leaving.child.identity, message },
+    stopEffect(state, leaving.child, drainTimeoutMs),
   ]);
 }

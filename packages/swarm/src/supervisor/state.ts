@@ -3,6 +3,8 @@
  * and never mutated, so that a test can hold two of them side by side. All times are ms of one monotonic
  * clock, given by the caller.
  */
+import type { GivenUpJob } from '../protocol.js';
+import type { Extension } from './extensions.js';
 import type { Block, StuckPolicy } from './stuck.js';
 
 /**
@@ -36,6 +38,8 @@ export interface Child {
   /** Killed by us, and why. */
   killedFor: KillReason | null;
   leavesFor: LeaveReason | null;
+  /** Past their time: neither waited for nor handed back. */
+  givenUp: readonly GivenUpJob[];
 }
 
 /** A planned replacement that waits for its turn. */
@@ -174,6 +178,7 @@ export interface SupervisorState {
   calmAtMs: number;
   /** By the identity of a child whose loop does not turn. */
   blocks: Readonly<Record<string, Block>>;
+  extensions: readonly Extension[];
 }
 
 /** @param groups name and count of each group of children, in order; slots are numbered through all of them. */
@@ -199,6 +204,7 @@ export function initialState(
     lastTickAtMs: nowMs,
     calmAtMs: nowMs,
     blocks: {},
+    extensions: [],
   };
 }
 
@@ -242,7 +248,7 @@ function deadlines(state: SupervisorState): { dueAtMs: number | null }[] {
     slot.leaving,
     waits(slot, state.lastTickAtMs) ? slot.wanted : null,
   ]);
-  return [...inSlots, ...state.releases].filter((item) => item !== null);
+  return [...inSlots, ...state.releases, ...state.extensions].filter((item) => item !== null);
 }
 
 /** A wish whose time has come already waits for its turn, not for the clock. */
