@@ -39,7 +39,8 @@ const MAY_IMPORT = {
   api: ['shared', 'child/app-registration.ts'],
   platform: ['shared', 'config'],
   master: ['shared', 'supervisor', 'process', 'registry', 'redis', 'recovery', 'types:config'],
-  commands: ['shared', 'config', 'master', 'process', 'registry', 'redis', 'platform'],
+  doctor: ['shared', 'process', 'registry', 'redis', 'types:config'],
+  commands: ['shared', 'config', 'master', 'doctor', 'process', 'registry', 'redis', 'platform'],
   cli: ['shared', 'config', 'commands'],
 };
 

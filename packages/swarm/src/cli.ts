@@ -57,6 +57,15 @@ async function dispatch(line: CommandLine): Promise<number> {
       };
       return deaths({ ...(await registryOptions(line)), ...query });
     }
+    case 'doctor': {
+      const { doctor, parseConnections } = await import('./commands/doctor.js');
+      const [dbMax, dbPool] = (['db-max', 'db-pool'] as const).map((flag) =>
+        parseConnections(flag, line.values[flag]),
+      );
+      const { config } = await loadConfigWithoutApp(input(line));
+      const watch = line.switches.has('watch');
+      return doctor({ config, env: process.env, json, watch, dbMax: dbMax ?? null, dbPool: dbPool ?? null });
+    }
     case 'quiet':
     case 'resume':
     case 'stop':

@@ -392,6 +392,7 @@ export class MasterShell {
       children: records.map((record) => onRedisClock(record, clockOffsetMs)),
       owed: this.#debts.list,
       jobMemory: this.#jobLedger.records,
+      clockOffsetMs,
     };
   }
 

@@ -83,6 +83,7 @@ export function decodeMaster(
     owed: list(parseJson(hash['owed']), decodeOwed),
     jobMemory: list(parseJson(hash['jobMemory']), decodeJobMemory),
     rttUs: numberOf(hash['rttUs'] === undefined ? null : Number(hash['rttUs'])),
+    clockOffsetMs: numberOf(hash['clockOffsetMs'] === undefined ? null : Number(hash['clockOffsetMs'])),
   };
   return { master, warnings };
 }

@@ -18,6 +18,8 @@ export interface MasterReport {
   children: readonly ChildRecord[];
   owed: readonly Owed[];
   jobMemory: readonly JobMemoryRecord[];
+  /** Redis's clock minus this host's, ms, as of the beat before; missing: not known yet. */
+  clockOffsetMs?: number | undefined;
 }
 
 export interface BeatReply {
@@ -118,6 +120,8 @@ function fieldsOf(report: MasterReport, rttUs: number | null): string[] {
   if (report.owed.length > 0) fields.push('owed', toJson(report.owed));
   if (report.jobMemory.length > 0) fields.push('jobMemory', toJson(report.jobMemory));
   if (rttUs !== null && Number.isFinite(rttUs)) fields.push('rttUs', wholeNumber(rttUs));
+  if (rttUs !== null && report.clockOffsetMs !== undefined)
+    fields.push('clockOffsetMs', wholeNumber(report.clockOffsetMs));
   for (const child of report.children) fields.push(`child:${child.identity}`, toJson(trimmed(child)));
   return fields;
 }
