@@ -16,6 +16,8 @@ export interface CommandRow {
   readonly words: readonly string[];
   /** Names of the free words that it takes, each of them required unless it ends with `?`. */
   readonly takes: readonly string[];
+  /** What comes after `--` is for the app. */
+  readonly takesAppArguments?: true;
   /** Command line → what it does. */
   readonly examples: readonly (readonly [string, string])[];
 }
@@ -71,6 +73,18 @@ export const COMMANDS = {
       ['swarm jobs --json', 'for scripts'],
     ],
   },
+  limits: {
+    ...base,
+    usage: '[options]',
+    describe: 'limiters used of late: who holds, who waits, how long',
+    options: REGISTRY_OPTIONS,
+    switches: JSON_SWITCH,
+    values: { limit: ['N', 'at most so many, the last used first (default: 1000)'] },
+    examples: [
+      ['swarm limits', 'a table, the last used first'],
+      ['swarm limits --json', 'for scripts'],
+    ],
+  },
   deaths: {
     ...base,
     usage: '[identity|pid] [options]',
@@ -83,6 +97,29 @@ export const COMMANDS = {
       ['swarm deaths', 'a table, the newest first'],
       ['swarm deaths 4711', 'stack, stderr, memory, jobs of this one'],
       ['swarm deaths --json --limit 1', 'the last one, for scripts'],
+    ],
+  },
+  dump: {
+    ...control,
+    describe: 'take the stacks of a child, blocked or not, and print them',
+    examples: [
+      ['swarm dump 4711', 'what does the child with this pid do?'],
+      ['swarm dump 2', 'slot 2, where only one master runs'],
+      ['swarm dump all --json', 'every child, for scripts'],
+    ],
+  },
+  dumps: {
+    ...base,
+    usage: '[identity|pid] [options]',
+    describe: 'stacks that were taken, of blocked children above all; with one named, all of it',
+    options: REGISTRY_OPTIONS,
+    switches: JSON_SWITCH,
+    values: { limit: ['N', 'at most so many (default: 50)'] },
+    takes: ['child?'],
+    examples: [
+      ['swarm dumps', 'a table, the newest first'],
+      ['swarm dumps 4711', 'all of this child: stacks, jobs, I/O'],
+      ['swarm dumps --json --limit 1', 'the last one, for scripts'],
     ],
   },
   quiet: {
@@ -183,6 +220,30 @@ export const COMMANDS = {
     examples: [
       ['swarm config', 'as a table'],
       ['swarm config --count 8 --json', 'what these flags would give'],
+    ],
+  },
+  init: {
+    ...base,
+    usage: '<platform> [app] [options] [-- app arguments]',
+    describe: 'a file for systemd, upstart, heroku, docker or kubernetes',
+    options: OPTION_NAMES,
+    switches: {
+      write: 'to the file where the platform looks for it, not to stdout',
+      force: 'overwrite the file if it is there',
+    },
+    values: {
+      output: ['F', 'to this file'],
+      name: ['NAME', "of the service (default: name of the app's package)"],
+      user: ['U', "that the service runs as (default: who owns the app's directory)"],
+    },
+    words: ['systemd', 'upstart', 'heroku', 'docker', 'kubernetes'],
+    takes: ['platform', 'app?'],
+    takesAppArguments: true,
+    examples: [
+      ['swarm init systemd --count 4 ./worker.js', 'prints a unit'],
+      ['swarm init systemd --max-memory 400MB --write', 'writes it, with a MemoryMax that fits'],
+      ['swarm init heroku --write', 'writes a Procfile'],
+      ['swarm init kubernetes --output k8s.yaml', 'writes there'],
     ],
   },
   completion: {

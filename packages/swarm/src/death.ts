@@ -2,6 +2,7 @@
  * The record of one exit: why a process ended, by which evidence, and what became of the jobs that it
  * held. Field names are public: `swarm deaths --json` prints them. Sizes are bytes, times epoch ms.
  */
+import type { DumpDigest } from './dump.js';
 import type { Blame } from './protocol.js';
 
 export const DEATH_CAUSES = [
@@ -134,6 +135,8 @@ export interface DeathRecord {
   stderr: string[];
   /** Native addons that it had loaded, or tried to: files. */
   addons: string[];
+  /** The last dump of the block that it was killed for; null: there is none. */
+  dump: DumpDigest | null;
   /** Version of Node. */
   node: string;
 }

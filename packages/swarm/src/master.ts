@@ -2,11 +2,16 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { Config } from './config.js';
-import { EXIT, type ExitCode, redisError, SwarmError } from './errors.js';
+import { dynoName } from './config-dyno.js';
+import { EXIT, type ExitCode, redisError, SwarmError, usageError } from './errors.js';
 import { identityOf } from './identity.js';
 import { createLogger, type Logger } from './log.js';
+import { Connections, USUAL_CONNECTIONS } from './master/connections.js';
+import type { Onlooker } from './master/onlookers.js';
 import { MasterShell } from './master/shell.js';
 import { OutputSink } from './output-sink.js';
+import { ServiceManager, takeServiceSettings } from './platform/service-manager.js';
+import { startWarnings } from './platform/start-warnings.js';
 import { loaderArguments } from './process/fork.js';
 import { findJemalloc } from './process/jemalloc.js';
 import { isAlive, rawHostName, readBootId, readPidNamespace, readStartTicks } from './process/proc.js';
@@ -19,6 +24,7 @@ import { stateDirectory } from './redis/state.js';
 import { parseRedisUrl, redactUrl } from './redis/url.js';
 import { CommandListener } from './registry/command-listener.js';
 import { DeathStream } from './registry/death-stream.js';
+import { DumpStream } from './registry/dump-stream.js';
 import { findPredecessors } from './registry/predecessors.js';
 import { readSnapshot } from './registry/reader.js';
 import { Rescue } from './registry/rescue.js';
@@ -34,10 +40,45 @@ export async function runMaster(config: Config): Promise<ExitCode> {
   const sink = new OutputSink();
   const log = createLogger({ format: config.logFormat, level: config.logLevel, sink });
   try {
-    return await withRedis(config, log, (redis) => supervise(config, log, redis));
+    const service = takeServiceSettings(process.env, process.pid);
+    const onlookers = service ? [new ServiceManager(service, log)] : [];
+    return await runMasterWithin(config, { log, onlookers });
   } finally {
     await sink.flush(FLUSH_MS);
   }
+}
+
+/** What a master is run within: a process of its own, or somebody else's. */
+export interface Surroundings {
+  log: Logger;
+  onlookers?: readonly Onlooker[];
+  /** Default true. */
+  listensToSignals?: boolean;
+  /** It is about to run, and takes commands. */
+  onShell?: (shell: MasterShell) => void;
+}
+
+/** The same, with a log and onlookers of the caller's. */
+export async function runMasterWithin(config: Config, around: Surroundings): Promise<ExitCode> {
+  warnAtStart(config, around.log);
+  const onlookers = [...(around.onlookers ?? [])];
+  const { port, host } = config;
+  if (port !== null) {
+    const { HttpDoor } = await import('./http/index.js');
+    onlookers.push(await HttpDoor.open({ port, host }, around.log));
+  }
+  try {
+    return await withRedis(config, around.log, (redis) => supervise(config, redis, { ...around, onlookers }));
+  } finally {
+    await Promise.allSettled(onlookers.map(async (onlooker) => onlooker.close?.()));
+  }
+}
+
+function warnAtStart(config: Config, log: Logger): void {
+  const warnings = startWarnings(config, { env: process.env, pid: process.pid });
+  const [first] = warnings;
+  if (first && config.strict) throw usageError(first.code, `${first.message} (an error because of --strict)`);
+  for (const { code, message } of warnings) log.warn(message, { code });
 }
 
 interface UsableRedis {
@@ -102,14 +143,18 @@ async function check(
   const onLoading = ({ percent }: { percent: number | null }): void => {
     log.info('Redis loads its data', { done: percent === null ? undefined : `${Math.round(percent)}%` });
   };
-  const { version, warnings } = await checkRedis(client, url, { onLoading });
+  const children = config.groups.reduce((sum, { count }) => sum + count, 0);
+  // the master's own two, and one child more than usual while a roll goes on
+  const clientsNeeded = 2 + USUAL_CONNECTIONS * (children + 1);
+  const { version, warnings } = await checkRedis(client, url, { onLoading, clientsNeeded });
   const [first] = warnings;
   if (first && config.strict) throw redisError(first.code, `${first.message} (an error because of --strict)`);
   for (const { code, message } of warnings) log.warn(message, { code });
   return { version };
 }
 
-async function supervise(config: Config, log: Logger, redis: UsableRedis): Promise<ExitCode> {
+async function supervise(config: Config, redis: UsableRedis, around: Surroundings): Promise<ExitCode> {
+  const { log, onlookers = [], listensToSignals = true } = around;
   const info = masterInfo(config);
   const writer = new RegistryWriter(redis.client, config.namespace);
   const { masters } = await readSnapshot(redis.client, config.namespace);
@@ -141,17 +186,22 @@ async function supervise(config: Config, log: Logger, redis: UsableRedis): Promi
     version: info.version,
     node: info.node,
   });
+  const connections = new Connections(redis.client, log);
   const shell = new MasterShell({
     config,
     info,
     log,
     writer,
     deathStream: new DeathStream(redis.client, config.namespace),
+    dumpStream: new DumpStream(redis.client, config.namespace),
     redisUrl: redis.url,
     redisIsEmbedded: redis.isEmbedded,
     orphans: orphansOf(predecessors),
     rescue: new Rescue(redis.client, config.namespace, info.identity),
+    onlookers: [...onlookers, connections],
+    listensToSignals,
   });
+  around.onShell?.(shell);
   const listener = new CommandListener({
     blocking: redis.openBlocking(),
     writing: redis.client,
@@ -161,7 +211,10 @@ async function supervise(config: Config, log: Logger, redis: UsableRedis): Promi
     onCommand: (command, reply) => shell.command(command, reply),
   });
   listener.start();
-  const code = await shell.run().finally(() => listener.close());
+  const code = await shell.run().finally(() => {
+    connections.close();
+    return listener.close();
+  });
   if (code === EXIT.appFailed) throw appFailed(config, shell.appError);
   log.info('stopped', { exit: code });
   return code;
@@ -177,7 +230,7 @@ function appFailed(config: Config, appError: string | null): SwarmError {
 }
 
 function masterInfo(config: Config): MasterInfo {
-  const host = rawHostName();
+  const host = dynoName(process.env) ?? rawHostName();
   const { redis, appArguments: _, groups, ...rest } = config;
   return {
     identity: identityOf(host, process.pid, randomBytes(4).toString('hex')),

@@ -156,6 +156,8 @@ export type MasterMessage =
       death: DeathNotice | null;
       /** Exact deaths at which a job is failed for good; null: never. */
       quarantineAfter: number | null;
+      /** The dead child used limiters, and may hold leases of them. */
+      usesLimits: boolean;
     }
   | { type: 'sweep'; sweepId: string; holding: LostHolding };
 
@@ -170,6 +172,10 @@ export type ChildMessage =
   | { type: 'uncaught'; phase: 'boot' | 'run'; message: string; stack: string }
   /** Answer to `release`. `unserved` names queues of the request that no Worker here serves. */
   | { type: 'released'; releaseId: string; jobs: ReleasedJob[]; unserved: string[]; error: string | null }
+  /** Limiters are used here from now on. */
+  | { type: 'limitsUsed' }
+  /** Leases of a dead child, freed with its release. */
+  | { type: 'leasesFreed'; owner: string; leases: number; error: string | null }
   /** Answer to `sweep`. */
   | {
       type: 'swept';
@@ -272,6 +278,7 @@ const MASTER_FIELDS: Fields<MasterMessage> = {
       }),
     ),
     quarantineAfter: nullOr(isCount),
+    usesLimits: isBoolean,
   },
   sweep: {
     sweepId: isString,
@@ -329,6 +336,8 @@ const CHILD_FIELDS: Fields<ChildMessage> = {
     unserved: listOf(isString),
     error: nullOr(isString),
   },
+  limitsUsed: {},
+  leasesFreed: { owner: isString, leases: isCount, error: nullOr(isString) },
   swept: {
     sweepId: isString,
     served: isBoolean,

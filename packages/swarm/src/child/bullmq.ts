@@ -9,6 +9,9 @@ import { type RedisAddress, redisIdOf } from '../redis/url.js';
 export interface BullJob {
   id?: string | undefined;
   name: string;
+  /** Runs begun, this one included. Absent in older 5.x. */
+  attemptsStarted?: number | undefined;
+  attemptsMade?: number | undefined;
   /** Puts an active job back to wait; checked against the lock token, attempts untouched. */
   moveToWait(token: string): Promise<unknown>;
   moveToFailed(error: Error, token: string, fetchNext: boolean): Promise<unknown>;

@@ -3,9 +3,12 @@
  * tells the master how they are, and does what the master says. It opens no Redis connection.
  */
 import { realpathSync } from 'node:fs';
+import type { Worker } from 'node:worker_threads';
 import type { ChildOptions } from '../child-options.js';
 import { identityOf } from '../identity.js';
+import { onFirstUse } from '../limiter/meeting.js';
 import type { MasterMessage } from '../protocol.js';
+import { freeLeases, freeOwnLeases } from '../recovery/free-leases.js';
 import { canRelease, type Released, releaseHoldings } from '../recovery/release.js';
 import { Strays } from '../recovery/strays.js';
 import { sweepHolding } from '../recovery/sweep.js';
@@ -14,6 +17,8 @@ import { type AppDefinition, onAppDefined, provideRuntime } from './app-registra
 import { Heart } from './beat.js';
 import { type BullWorker, type FoundBullmq, findBullmq } from './bullmq.js';
 import { Channel } from './channel.js';
+import { provideContext } from './dump-context.js';
+import { IoWatch } from './io-watch.js';
 import { killOwnGroup } from './own-group.js';
 import { CapturedSignals } from './signals.js';
 import { Departure } from './stop.js';
@@ -87,16 +92,28 @@ class ChildRuntime {
     this.#heart.start();
     setInterval(() => this.#reportMemory(), MEMORY_REPORT_MS).unref();
     if (this.#options.watchdog) {
-      startWatchdog({
+      const ownThread = startWatchdog({
         masterPid: this.#masterPid,
-        ticks: this.#heart.ticks,
+        pulse: this.#heart.pulse.memory,
+        board: this.#workers.board.memory,
         leaveWithinMs: this.#options.drainTimeoutMs + LEAVE_GRACE_MS,
       });
+      this.#provideContext(ownThread);
     }
     this.#instrument();
+    onFirstUse(() => this.#channel.send({ type: 'limitsUsed' }));
     provideRuntime({ track: (worker) => this.#workers.track(worker as BullWorker) });
     onAppDefined((app) => void this.#runApp(app));
     setTimeout(() => this.#hint(), HINT_MS).unref();
+  }
+
+  /** What the watchdog asks the main thread. */
+  #provideContext(ownThread: Worker): void {
+    const { context } = this.#workers;
+    // where no context is kept, the only job there is has begun it
+    const io = new IoWatch(() => context.current ?? (context.isKept ? null : this.#workers.onlyJob));
+    io.listen();
+    provideContext({ context, io, elu: () => this.#heart.elu, ownThread });
   }
 
   #instrument(): void {
@@ -253,6 +270,17 @@ class ChildRuntime {
     } finally {
       this.#releases.delete(releaseId);
     }
+    await this.#freeLeases(releaseId, order.usesLimits);
+  }
+
+  /** Of a dead child: the id of its release is its identity. */
+  async #freeLeases(owner: string, usesLimits: boolean): Promise<void> {
+    try {
+      const leases = await freeLeases(owner, usesLimits);
+      if (leases > 0) this.#channel.send({ type: 'leasesFreed', owner, leases, error: null });
+    } catch (error) {
+      this.#channel.send({ type: 'leasesFreed', owner, leases: 0, error: describe(error).message });
+    }
   }
 
   async #sweep({ sweepId, holding }: Extract<MasterMessage, { type: 'sweep' }>): Promise<void> {
@@ -270,6 +298,8 @@ class ChildRuntime {
     this.#reportMemory();
     // a job that was handed back and still runs would be waited for
     const force = this.#workers.busy > 0;
+    // what closes next may be the connection that they are freed on
+    await freeOwnLeases();
     if (this.#closeApp) await this.#closeApp(force);
     const ran = await this.#signals.run();
     if (!ran) await Promise.all(this.#workers.list.map((worker) => worker.close(force)));

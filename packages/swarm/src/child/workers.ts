@@ -7,6 +7,8 @@
  */
 import { type ActiveJob, MAX_LISTED_JOBS, type WorkerInfo } from '../protocol.js';
 import { type BullJob, type BullModule, type BullWorker, lockTimesOf, redisIdOfWorker } from './bullmq.js';
+import { JobBoard } from './job-board.js';
+import { JobContext } from './job-context.js';
 import { JobMemory } from './job-memory.js';
 
 export interface HeldJob extends ActiveJob {
@@ -32,6 +34,9 @@ export class Workers {
   processed = 0;
   failed = 0;
   readonly memory = new JobMemory();
+  /** For the watchdog. */
+  readonly board = new JobBoard();
+  readonly context = new JobContext();
   readonly #workers = new Map<BullWorker, WorkerInfo>();
   readonly #held = new Set<HeldJob>();
   readonly #disowned = new Set<string>();
@@ -131,6 +136,13 @@ export class Workers {
     this.#disowned.add(ownership(worker, jobId, token));
   }
 
+  /** null: there is none, or more than one. */
+  get onlyJob(): HeldJob | null {
+    if (this.#held.size !== 1) return null;
+    const [job = null] = this.#held;
+    return job;
+  }
+
   get busy(): number {
     return this.#held.size;
   }
@@ -210,15 +222,19 @@ export class Workers {
     };
     this.#held.add(held);
     const memoryRun = this.memory.begin(held.queue, held.name);
+    const { queue, id, name, startedAtMs } = held;
+    const onBoard = { queue, id, name, attempt: attemptOf(job), startedAtMs };
+    const place = this.board.begin(onBoard);
     const done = (): void => {
       this.#held.delete(held);
+      this.board.end(place);
       if (held.stale) this.#listener.onStaleEnd(held);
       else if (!held.ended) this.#listener.onOpenEnd(worker);
       this.memory.end(memoryRun);
       if (this.#held.size > 0) return;
       for (const resolve of this.#onIdle.splice(0)) resolve();
     };
-    const running = run();
+    const running = this.context.run(onBoard, run);
     running.then(done, done);
     return running;
   }
@@ -226,6 +242,12 @@ export class Workers {
 
 function ownership(worker: BullWorker, jobId: string, token: string): string {
   return JSON.stringify([worker.toKey(jobId), token]);
+}
+
+/** Which run of the job this is, from 1. */
+function attemptOf({ attemptsStarted, attemptsMade }: BullJob): number | null {
+  if (typeof attemptsStarted === 'number') return Math.max(1, attemptsStarted);
+  return typeof attemptsMade === 'number' ? attemptsMade + 1 : null;
 }
 
 function ignore(): void {}

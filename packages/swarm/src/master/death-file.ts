@@ -3,6 +3,7 @@
  * the rest of its stderr, and what became of the jobs that it held. Pure but for what its child still says.
  */
 import type { DeathJob, DeathRecord, JobOutcome, MemoryPoint } from '../death.js';
+import type { DumpDigest } from '../dump.js';
 import { maskSecrets } from '../log.js';
 import type { ChildHandle } from '../process/child-handle.js';
 import type { Judgement } from '../process/exit-cause.js';
@@ -46,13 +47,15 @@ export class DeathFile {
   readonly #child: Deceased;
   readonly #judgement: Judgement;
   readonly #memory: LastMemory;
+  readonly #dump: DumpDigest | null;
   readonly #jobs: DeathJob[];
 
-  constructor(child: Deceased, judgement: Judgement, memory: LastMemory) {
+  constructor(child: Deceased, judgement: Judgement, memory: LastMemory, dump: DumpDigest | null = null) {
     this.owner = child.identity;
     this.#child = child;
     this.#judgement = judgement;
     this.#memory = memory;
+    this.#dump = dump;
     this.#jobs = jobsAtEnd(child);
   }
 
@@ -104,6 +107,7 @@ export class DeathFile {
       jobs: this.#jobs.slice(0, MAX_JOBS).map((job) => ({ ...job, startedAtMs: shift(job.startedAtMs) })),
       stderr: child.stderr.lines().map(maskSecrets),
       addons: [...child.addons],
+      dump: this.#dump,
       node: master.node,
     };
   }

@@ -11,18 +11,25 @@ export class Debts {
   readonly #owed = new Map<string, Holding[]>();
   /** By owner, until a first sweep was carried out: what is found after it came too late to have run. */
   readonly #deaths = new Map<string, DeathNotice>();
+  /** Owners that used limiters, and may have held leases. */
+  readonly #usedLimits = new Set<string>();
   #orphans: readonly Orphan[];
 
   constructor(orphans: readonly Orphan[]) {
     this.#orphans = orphans;
   }
 
-  add(owner: string, holdings: Holding[]): void {
+  add(owner: string, holdings: Holding[], usedLimits = false): void {
     this.#owed.set(owner, holdings);
+    if (usedLimits) this.#usedLimits.add(owner);
   }
 
   holdingsOf(owner: string): Holding[] {
     return this.#owed.get(owner) ?? [];
+  }
+
+  usedLimits(owner: string): boolean {
+    return this.#usedLimits.has(owner);
   }
 
   /** Whether it takes care of what this master left behind. */
@@ -61,6 +68,7 @@ export class Debts {
   settle(owner: string): string | null {
     this.#owed.delete(owner);
     this.#deaths.delete(owner);
+    this.#usedLimits.delete(owner);
     const orphan = this.#orphans.find((other) => other.owner === owner);
     if (!orphan) return null;
     this.#orphans = this.#orphans.filter((other) => other !== orphan);

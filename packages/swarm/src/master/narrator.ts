@@ -6,6 +6,7 @@ import type { ChildHandle } from '../process/child-handle.js';
 import type { ActiveJob, ChildMessage } from '../protocol.js';
 import type { Effect } from '../supervisor/events.js';
 import type { KillReason } from '../supervisor/state.js';
+import type { Block } from '../supervisor/stuck.js';
 import type { Death } from './deaths.js';
 
 type Message<T extends ChildMessage['type']> = Extract<ChildMessage, { type: T }>;
@@ -65,6 +66,24 @@ export class Narrator {
       const count = quarantined.length;
       this.log.error('quarantined', { ...where(child), owner, quarantined: count, jobs: names(quarantined) });
     }
+  }
+
+  stuck(child: ChildHandle, block: Block): void {
+    this.log.warn('stuck', {
+      ...where(child),
+      kind: block.kind,
+      blocked: `${Math.round(block.blockedMs)}ms`,
+    });
+  }
+
+  leasesFreed(child: ChildHandle, { owner, leases, error }: Message<'leasesFreed'>): void {
+    if (error)
+      this.log.warn('leases of limiters not freed: they end by themselves', {
+        ...where(child),
+        owner,
+        error,
+      });
+    if (leases > 0) this.log.info('leases freed', { ...where(child), owner, leases });
   }
 
   kill(child: ChildHandle, reason: KillReason): void {

@@ -16,6 +16,7 @@ import type { Orphan } from '../recovery/predecessors.js';
 import type { Reply } from '../registry/command-listener.js';
 import type { Command } from '../registry/commands.js';
 import type { DeathStream } from '../registry/death-stream.js';
+import type { DumpStream } from '../registry/dump-stream.js';
 import { Reporter } from '../registry/reporter.js';
 import type { Rescue } from '../registry/rescue.js';
 import type { ChildRecord, LastDeath, MasterInfo } from '../registry/schema.js';
@@ -33,17 +34,21 @@ import {
   type Slot,
   type SupervisorState,
 } from '../supervisor/state.js';
+import type { WatchdogMessage } from '../watchdog-protocol.js';
 import { bootError, whyEnded } from './boot-error.js';
 import { CommandCenter } from './command-center.js';
 import { noticeOf } from './death-notice.js';
 import { type Death, Deaths } from './deaths.js';
 import { Debts } from './debts.js';
+import { Dumps } from './dumps.js';
 import { JobLedger } from './job-ledger.js';
 import { LimitWatch } from './limit-watch.js';
 import { LostHosts } from './lost-hosts.js';
 import { Narrator, where } from './narrator.js';
+import { type MasterView, type Onlooker, Onlookers } from './onlookers.js';
 import { childRecord, emptySeatRecord, masterState, onRedisClock } from './records.js';
 import { listenToSignals } from './signals.js';
+import { Watchdogs } from './watchdogs.js';
 
 const TICK_MS = 1_000;
 const LAST_WRITE_MS = 1_000;
@@ -61,11 +66,15 @@ export interface MasterParts {
   log: Logger;
   writer: RegistryWriter;
   deathStream: DeathStream;
+  dumpStream: DumpStream;
   redisUrl: string;
   redisIsEmbedded: boolean;
   /** What predecessors' children left behind. */
   orphans: readonly Orphan[];
   rescue: Rescue;
+  onlookers?: readonly Onlooker[];
+  /** Whether signals of this process are the master's; default true. */
+  listensToSignals?: boolean;
 }
 
 export class MasterShell {
@@ -79,7 +88,11 @@ export class MasterShell {
   readonly #center = new CommandCenter((identity, killedFor) => this.#whyEnded(identity, killedFor));
   readonly #sampler = new Sampler();
   readonly #limits: LimitWatch;
+  readonly #watchdogs: Watchdogs;
+  readonly #dumps: Dumps;
   readonly #jobLedger = new JobLedger();
+  readonly #onlookers: Onlookers;
+  readonly view: MasterView;
   /** By identity. */
   readonly #children = new Map<string, ChildHandle>();
   readonly #samples = new Map<number, Sample>();
@@ -94,6 +107,7 @@ export class MasterShell {
   #sampling = false;
   #wanted = 0;
   #appError: string | null = null;
+  #dumpedAllAtMs = Number.NEGATIVE_INFINITY;
   #finish: (code: ExitCode) => void = () => {};
 
   constructor(parts: MasterParts) {
@@ -101,19 +115,25 @@ export class MasterShell {
     this.#parts = parts;
     this.#log = log;
     this.#narrator = new Narrator(log);
+    this.#onlookers = new Onlookers(parts.onlookers ?? [], log);
     this.#debts = new Debts(parts.orphans);
-    const { drainTimeoutMs, bootTimeoutMs } = config;
+    const { drainTimeoutMs, bootTimeoutMs, stuckAfterMs, stuckKillAfterMs } = config;
     this.#state = initialState(
       config.groups,
-      { ...DEFAULT_POLICY, drainTimeoutMs, bootTimeoutMs },
+      { ...DEFAULT_POLICY, drainTimeoutMs, bootTimeoutMs, stuckAfterMs, stuckKillAfterMs },
       performance.now(),
     );
+    this.view = this.#viewOf(parts.info);
     this.#limits = new LimitWatch({
       groups: config.groups,
       log,
       children: () => this.#children.values(),
       isSeated: (identity) => isSeated(this.#state, identity),
       samples: this.#samples,
+      ask: (event) => this.#enqueue(event),
+    });
+    this.#watchdogs = new Watchdogs({
+      children: () => this.#children.values(),
       ask: (event) => this.#enqueue(event),
     });
     this.#reporter = new Reporter({
@@ -131,6 +151,13 @@ export class MasterShell {
       helpers: () => this.#helpers(),
       send: (identity, message) => this.#children.get(identity)?.send(message),
       isKnown: (master) => this.#debts.concerns(master),
+    });
+    this.#dumps = new Dumps({
+      info: parts.info,
+      log,
+      stream: parts.dumpStream,
+      clockOffsetMs: () => this.#reporter.clockOffsetMs,
+      blockOf: (identity) => this.#state.blocks[identity],
     });
     this.#deaths = new Deaths({
       info: parts.info,
@@ -150,10 +177,13 @@ export class MasterShell {
     const finished = new Promise<ExitCode>((resolve) => {
       this.#finish = resolve;
     });
-    const stopListening = listenToSignals({
-      onEvent: (event, signal) => this.#onSignal(event, signal),
-      onUnused: (signal) => this.#log.info('signal has no effect in this version', { signal }),
-    });
+    const { listensToSignals = true } = this.#parts;
+    const stopListening = listensToSignals
+      ? listenToSignals({
+          onEvent: (event, signal) => this.#onSignal(event, signal),
+          onDump: () => this.#dumpAll(),
+        })
+      : () => {};
     const ticker = setInterval(() => this.#tick(), TICK_MS);
     this.#tick();
     const code = await finished;
@@ -171,8 +201,28 @@ export class MasterShell {
   /** A request through the registry. */
   command(command: Command, reply: Reply): void {
     this.#log.info('command', { ...command });
+    if (command.type === 'dump') return void this.#dumpFor(command.child, reply);
     const event = this.#center.take(command, reply, this.#state, performance.now());
     if (event) this.#enqueue(event);
+  }
+
+  /** Each second at most: of a thousand signals, nobody wants a thousand dumps. */
+  #dumpAll(): void {
+    const nowMs = performance.now();
+    if (nowMs - this.#dumpedAllAtMs < TICK_MS) return;
+    this.#dumpedAllAtMs = nowMs;
+    for (const child of this.#children.values()) void this.#dumps.request(child, 'signal');
+  }
+
+  async #dumpFor(identity: string | null, reply: Reply): Promise<void> {
+    const children = [...this.#children.values()].filter(
+      (child) => identity === null || child.identity === identity,
+    );
+    const taken = await Promise.all(children.map((child) => this.#dumps.request(child, 'command')));
+    const dumps = taken.flatMap((dump) => (dump ? [dump.id] : []));
+    if (dumps.length > 0) reply({ state: 'done', message: `${dumps.length} dumped`, dumps });
+    else
+      reply({ state: 'failed', message: identity === null ? 'it has no child now' : 'this child is gone' });
   }
 
   #onSignal(event: SupervisorEvent, signal: NodeJS.Signals): void {
@@ -194,6 +244,7 @@ export class MasterShell {
       this.#state = state;
       this.#center.observe(state, effects, nowMs);
       for (const effect of effects) this.#carryOut(effect);
+      this.#onlookers.decided(effects, this.view);
     }
     this.#deciding = false;
     this.#setDueTimer();
@@ -213,6 +264,8 @@ export class MasterShell {
         child?.killGroup();
         return;
       }
+      case 'dump':
+        return this.#dump(effect);
       case 'release':
         this.#children.get(effect.by)?.send({
           type: 'release',
@@ -220,6 +273,7 @@ export class MasterShell {
           holdings: this.#debts.holdingsOf(effect.owner),
           death: this.#debts.deathOf(effect.owner),
           quarantineAfter: this.#parts.config.quarantineAfter,
+          usesLimits: this.#debts.usedLimits(effect.owner),
         });
         return;
       case 'settle':
@@ -244,6 +298,14 @@ export class MasterShell {
     }
   }
 
+  #dump({ identity, reason }: Extract<Effect, { type: 'dump' }>): void {
+    const child = this.#children.get(identity);
+    const block = this.#state.blocks[identity];
+    if (!child) return;
+    if (block) this.#narrator.stuck(child, block);
+    void this.#dumps.request(child, reason);
+  }
+
   async #spawn({ slot: index, seat, generation }: Extract<Effect, { type: 'spawn' }>): Promise<void> {
     const { config, info, redisUrl, redisIsEmbedded } = this.#parts;
     const group = this.#groupOf(index);
@@ -251,6 +313,7 @@ export class MasterShell {
       const order = { config, group, slot: index, generation, host: info.host, redisUrl, redisIsEmbedded };
       const child = new ChildHandle(await forkChild(order), index, group.name, generation, {
         onMessage: (from, message) => this.#onMessage(from, message),
+        onWatchdog: (from, message) => this.#onWatchdog(from, message),
         onMalformed: (from, why) => this.#narrator.malformed(from, why),
         onLine: ({ slot, pid }, stream, text) => this.#log.childOutput({ slot, pid, stream, text }),
         onExit: (from, exit) => this.#onExit(from, exit),
@@ -265,8 +328,14 @@ export class MasterShell {
     }
   }
 
+  #onWatchdog(child: ChildHandle, message: WatchdogMessage): void {
+    if (message.type === 'look') this.#watchdogs.hear(child, message.look);
+    else this.#dumps.hear(child, message);
+  }
+
   #onMessage(child: ChildHandle, message: ChildMessage): void {
     const { slot, identity } = child;
+    this.#onlookers.heard(slot, child.group, message);
     switch (message.type) {
       case 'ready':
         this.#narrator.ready(child, message);
@@ -281,6 +350,8 @@ export class MasterShell {
         this.#enqueue({ type: 'releaseAnswered', releaseId, by: identity, error, unserved });
         return;
       }
+      case 'leasesFreed':
+        return this.#narrator.leasesFreed(child, message);
       case 'swept':
         return this.#lostHosts.onSwept(child, message);
       case 'uncaught':
@@ -296,6 +367,7 @@ export class MasterShell {
       case 'jobMemory':
         return this.#jobLedger.add(message.kinds);
       case 'waiting':
+      case 'limitsUsed':
       case 'addonLoaded':
       case 'beat':
         return;
@@ -307,22 +379,30 @@ export class MasterShell {
     const drained = child.drained !== null && child.drained.error === null;
     const holdings = holdingsOf(child.workers, child.jobs);
     const held = holdings.length > 0;
-    if (held && !drained) this.#debts.add(identity, holdings);
+    if (held && !drained) this.#debts.add(identity, holdings, child.usesLimits);
     const slot = this.#slot(index);
     const sample = this.#samples.get(pid);
     const told = slot && childrenOf(slot).find((other) => other.identity === identity);
     const { killedFor = null, leavesFor = null } = told ?? {};
-    const judged = this.#deaths.died(child, { killedFor, leavesFor }, { sample, owes: held && !drained });
+    const dump = this.#dumps.latest(identity);
+    const facts = { sample, owes: held && !drained, dump };
+    const judged = this.#deaths.died(child, { killedFor, leavesFor }, facts);
     this.#judged.set(identity, judged);
-    this.#debts.explain(noticeOf(child, judged.cause, Date.now()));
+    this.#debts.explain(noticeOf(child, judged.cause, Date.now(), dump));
     const death: LastDeath = { atMs: Date.now(), identity, pid, code, signal, cause: judged.cause };
-    if (slot) this.#last.set(index, { record: childRecord(slot, child, sample, death), death });
+    if (slot) {
+      const record = childRecord(slot, child, sample, death);
+      this.#last.set(index, { record, death });
+      this.#onlookers.died({ child: record, death: judged, code, signal });
+    }
     this.#enqueue({ type: 'childExited', slot: index, identity, drained, held });
     this.#judged.delete(identity);
     this.#children.delete(identity);
     this.#samples.delete(pid);
     this.#lostHosts.onChildGone(identity);
     this.#limits.forget(child);
+    this.#watchdogs.forget(child);
+    this.#dumps.forget(child);
   }
 
   #announceExit(effect: Extract<Effect, { type: 'announceExit' }>): void {
@@ -352,6 +432,9 @@ export class MasterShell {
   #tick(): void {
     this.#enqueue({ type: 'tick' });
     for (const owner of this.#debts.takeGone()) this.#enqueue({ type: 'predecessorFound', owner });
+    this.#watchdogs.look();
+    this.#dumps.look();
+    this.#onlookers.ticked(this.view);
     void this.#sample();
   }
 
@@ -378,6 +461,20 @@ export class MasterShell {
     } finally {
       this.#sampling = false;
     }
+  }
+
+  #viewOf(info: MasterInfo): MasterView {
+    const state = () => this.#state;
+    const records = () => this.#state.slots.flatMap((slot) => this.#records(slot));
+    return {
+      info,
+      get state() {
+        return state();
+      },
+      get children() {
+        return records();
+      },
+    };
   }
 
   #report(clockOffsetMs: number): MasterReport {
@@ -407,9 +504,13 @@ export class MasterShell {
   /** Whoever sits in a slot, comes to it or leaves it; an empty one shows its last child. */
   #records(slot: Slot): ChildRecord[] {
     const last = this.#last.get(slot.index);
+    const record = (child: ChildHandle): ChildRecord => {
+      const block = this.#state.blocks[child.identity];
+      return childRecord(slot, child, this.#samples.get(child.pid), last?.death ?? null, block);
+    };
     const records = childrenOf(slot).flatMap(({ identity }) => {
       const child = this.#children.get(identity);
-      return child ? [childRecord(slot, child, this.#samples.get(child.pid), last?.death ?? null)] : [];
+      return child ? [record(child)] : [];
     });
     if (records.length > 0 || !last) return records;
     return [emptySeatRecord(slot, last.record, last.death)];

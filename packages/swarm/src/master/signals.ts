@@ -8,8 +8,8 @@ const STDOUT = 1;
 
 export interface SignalListener {
   onEvent(event: SupervisorEvent, signal: NodeJS.Signals): void;
-  /** A signal that this version has no use for. */
-  onUnused(signal: NodeJS.Signals): void;
+  /** Every child is to be dumped. */
+  onDump(): void;
 }
 
 /** @returns takes the handlers away again */
@@ -32,7 +32,7 @@ export function listenToSignals(listener: SignalListener): () => void {
       listener.onEvent({ type: closed ? 'stopRequested' : 'rollRequested' }, signal);
     },
     SIGUSR2: (signal) => listener.onEvent({ type: 'rollRequested' }, signal),
-    SIGTTIN: (signal) => listener.onUnused(signal),
+    SIGTTIN: () => listener.onDump(),
     // node would open a debugger port
     SIGUSR1: () => {},
   };

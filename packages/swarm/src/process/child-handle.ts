@@ -5,12 +5,15 @@
  * a child said with its last breath (which jobs it took, what killed it) counts.
  */
 import type { ChildProcess } from 'node:child_process';
+import { Duplex } from 'node:stream';
 import type { ActiveJob, Beat, ChildMessage, JobRef, MasterMessage, WorkerInfo } from '../protocol.js';
 import { parseChildMessage, wrap } from '../protocol.js';
+import { WATCHDOG_FD, type WatchdogMessage } from '../watchdog-protocol.js';
 import { heapOomLine, isAbort } from './exit-cause.js';
 import type { Forked } from './fork.js';
 import { forwardOutput, LastLines } from './output.js';
 import { readStartTicks } from './proc.js';
+import { WatchdogPipe } from './watchdog-pipe.js';
 
 /** A pipe that the kernel has closed is read to its end well within this. */
 const LAST_WORDS_MS = 100;
@@ -27,6 +30,7 @@ export interface Exit {
 
 export interface ChildListener {
   onMessage(child: ChildHandle, message: ChildMessage): void;
+  onWatchdog(child: ChildHandle, message: WatchdogMessage): void;
   onMalformed(child: ChildHandle, why: string): void;
   onLine(child: ChildHandle, stream: 'stdout' | 'stderr', text: string): void;
   onExit(child: ChildHandle, exit: Exit): void;
@@ -43,6 +47,8 @@ export class ChildHandle {
   beat: Beat | null = null;
   concurrency = 0;
   canRelease = false;
+  /** It may hold leases of limiters. */
+  usesLimits = false;
   readonly workers: WorkerInfo[] = [];
   /** Jobs in its hands that wait for their turn to run alone. */
   waiting: JobRef[] = [];
@@ -53,6 +59,9 @@ export class ChildHandle {
   readonly stderr = new LastLines();
   /** Native addons that it has loaded: files. */
   readonly addons: string[] = [];
+
+  /** null: it has none. */
+  readonly watchdog: WatchdogPipe | null;
 
   #heapOom: { line: string; atMs: number } | null = null;
   readonly #process: ChildProcess;
@@ -72,6 +81,7 @@ export class ChildHandle {
     this.pid = forked.pid;
     this.identity = forked.identity;
     this.pidStartTicks = readStartTicks(forked.pid);
+    this.watchdog = this.#openWatchdog();
     this.#listen();
   }
 
@@ -109,6 +119,15 @@ export class ChildHandle {
         // ESRCH: nobody is left
       }
     }
+  }
+
+  #openWatchdog(): WatchdogPipe | null {
+    const pipe: unknown = this.#process.stdio[WATCHDOG_FD];
+    if (!(pipe instanceof Duplex)) return null;
+    return new WatchdogPipe(pipe, {
+      onMessage: (message) => this.#listener.onWatchdog(this, message),
+      onMalformed: (why) => this.#listener.onMalformed(this, why),
+    });
   }
 
   #listen(): void {
@@ -192,12 +211,16 @@ export class ChildHandle {
       case 'drained':
         this.drained = message;
         break;
+      case 'limitsUsed':
+        this.usesLimits = true;
+        break;
       case 'addonLoaded':
         if (this.addons.length < MAX_ADDONS && !this.addons.includes(message.file))
           this.addons.push(message.file);
         break;
       case 'released':
       case 'swept':
+      case 'leasesFreed':
       case 'jobMemory':
       case 'draining':
       case 'log':

@@ -21,6 +21,8 @@ export interface ExitFacts {
   /** Asked for at a SIGKILL. */
   oom: OomEvidence | null;
   addons: readonly string[];
+  /** Where a dump saw it hang; empty or missing: none did. */
+  hangsIn?: string | undefined;
 }
 
 export interface Judgement {
@@ -91,7 +93,9 @@ const WORDS: Record<DeathCause, (facts: ExitFacts) => Words> = {
   recycled: left,
   'boot-timeout': () => ({ summary: 'was not ready in time (--boot-timeout): killed by its master' }),
   'max-memory-hard': () => ({ summary: 'RSS passed --max-memory-hard: killed by its master' }),
-  stuck: () => ({ summary: 'its loop did not turn any more (--stuck-kill-after): killed by its master' }),
+  stuck: ({ hangsIn }) => ({
+    summary: `its loop did not turn any more (--stuck-kill-after)${hangsIn ? `, in ${hangsIn}` : ''}: killed by its master`,
+  }),
   'job-timeout': () => ({ summary: 'a job passed --job-timeout: killed by its master' }),
   'oom-kill': ({ oom }) => ({ summary: oomWords(oom) }),
   'heap-oom': ({ heapOom }) => ({

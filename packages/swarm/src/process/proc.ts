@@ -49,6 +49,12 @@ export function readStat(pid: number): ProcStat | null {
   return text === null ? null : parseStat(text);
 }
 
+/** The same of one thread; the first thread of a process has its pid. */
+export function readThreadStat(pid: number, tid: number): ProcStat | null {
+  const text = isPid(pid) && isPid(tid) ? read(`/proc/${pid}/task/${tid}/stat`) : null;
+  return text === null ? null : parseStat(text);
+}
+
 export function readStartTicks(pid: number): number | null {
   return readStat(pid)?.startTicks ?? null;
 }

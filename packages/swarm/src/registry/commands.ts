@@ -16,16 +16,22 @@ import type { RegistryClient } from './reader.js';
 /** `child`: its identity; null: the master with all of its children. */
 export type Command =
   | { type: 'quiet' | 'resume' | 'stop'; child: string | null }
+  | { type: 'dump'; child: string | null }
   | { type: 'roll' }
   | { type: 'recycle'; child: string }
   /** `group` null: the only one. */
   | { type: 'scale'; group: string | null; count: number };
+
+/** Those whose outcome is seen in the process table. */
+export type ControlCommand = Exclude<Command, { type: 'dump' }>;
 
 export interface Answer {
   /** `accepted` and `news` are followed by more; `done` and `failed` are the last. */
   state: 'accepted' | 'news' | 'done' | 'failed';
   /** For people. */
   message: string;
+  /** Dumps that were taken, by their `id`. */
+  dumps?: string[] | undefined;
 }
 
 export interface CommandRequest {
@@ -241,6 +247,7 @@ function parseCommand(text: string): Command | null {
     case 'quiet':
     case 'resume':
     case 'stop':
+    case 'dump':
       return child === null || typeof child === 'string' ? { type, child } : null;
     case 'roll':
       return { type };
@@ -260,10 +267,10 @@ export function isCount(value: unknown): value is number {
 
 function parseAnswer(text: string): Answer | null {
   try {
-    const { state, message } = JSON.parse(text) as Answer;
-    return ['accepted', 'news', 'done', 'failed'].includes(state)
-      ? { state, message: String(message) }
-      : null;
+    const { state, message, dumps } = JSON.parse(text) as Answer;
+    if (!['accepted', 'news', 'done', 'failed'].includes(state)) return null;
+    const answer: Answer = { state, message: String(message) };
+    return Array.isArray(dumps) ? { ...answer, dumps: dumps.map(String) } : answer;
   } catch {
     return null;
   }

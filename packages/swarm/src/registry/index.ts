@@ -2,8 +2,11 @@
  * Public API `bullmq-swarm/registry`: what all masters of a namespace say about themselves.
  */
 import type { DeathRecord } from '../death.js';
+import type { DumpRecord } from '../dump.js';
+import { type LimiterStatus, readLimits, type StatusRedis } from '../limiter/status.js';
 import type { RedisClient } from '../redis/connect.js';
 import { type DeathQuery, type DeathsReading, readDeaths } from './deaths.js';
+import { type DumpQuery, type DumpsReading, readDumps } from './dumps.js';
 import { checkNamespace, DEFAULT_NAMESPACE } from './keys.js';
 import type { RegistryCommand } from './orders.js';
 import {
@@ -28,9 +31,24 @@ export type {
   OomEvidence,
   UncaughtEvidence,
 } from '../death.js';
+export type {
+  DumpDigest,
+  DumpJob,
+  DumpKind,
+  DumpRecord,
+  DumpTrigger,
+  Frame,
+  FrameOwner,
+  Heap,
+  NativeSide,
+  PendingIo,
+  StartedProcess,
+} from '../dump.js';
+export type { LimiterStatus } from '../limiter/status.js';
 export type { ActiveJob, Blame, WorkerInfo } from '../protocol.js';
 export type { Answer } from './commands.js';
 export type { DeathQuery, DeathsReading } from './deaths.js';
+export type { DumpQuery, DumpsReading } from './dumps.js';
 export type { RegistryCommand } from './orders.js';
 export type { ChildOnHost, RegistryClient, RegistrySnapshot } from './reader.js';
 export type {
@@ -113,6 +131,24 @@ export class Registry {
   /** The same, with what was skipped. */
   readDeaths(query: DeathQuery = {}): Promise<DeathsReading> {
     return this.#read((client) => readDeaths(client, this.namespace, query));
+  }
+
+  /** Stacks and facts taken of children, the newest first. */
+  async dumps(query: DumpQuery = {}): Promise<DumpRecord[]> {
+    return (await this.readDumps(query)).dumps;
+  }
+
+  /** The same, with what was skipped. */
+  readDumps(query: DumpQuery = {}): Promise<DumpsReading> {
+    return this.#read((client) => readDumps(client, this.namespace, query));
+  }
+
+  /**
+   * Limiters of `bullmq-swarm/limiter` that were used on this Redis in the last quarter of an hour, by whatever
+   * program; the last used first, at most `limit` (default 1000).
+   */
+  limits({ limit = 1_000 }: { limit?: number | undefined } = {}): Promise<LimiterStatus[]> {
+    return this.#read((client) => readLimits(client as RegistryClient & StatusRedis, limit));
   }
 
   /** Masters with Redis's time of the reading, which ages are to be counted from, and what was skipped. */

@@ -7,6 +7,8 @@ import { resolveTarget, type Target } from './target.js';
 /** `target`: see `resolveTarget`. */
 export type RegistryCommand =
   | { type: 'quiet' | 'resume' | 'stop'; target: string }
+  /** Have stacks and facts taken: of a child, or of all of a master's. */
+  | { type: 'dump'; target: string }
   /** Of one master, or one after the other of `all` (the default). */
   | { type: 'roll'; target?: string | undefined }
   /** Of a child. */
@@ -38,6 +40,7 @@ function orderFor(command: RegistryCommand, target: Target): Command {
     case 'quiet':
     case 'resume':
     case 'stop':
+    case 'dump':
       return { type, child: child && seated(target) };
     case 'roll':
       if (!child) return { type };

@@ -12,6 +12,8 @@ export interface CommandResult {
   state: 'done' | 'failed';
   /** For people. */
   message: string;
+  /** Of `dump`: the dumps, by their `id`. */
+  dumps?: string[] | undefined;
 }
 
 export interface CommandOptions {
@@ -30,13 +32,14 @@ export async function sendToAll(
   const { masters } = await readSnapshot(client, namespace);
   const orders = ordersOf(command, masters);
   const send = async ({ target, command }: Order): Promise<CommandResult> => {
-    const { state, message } = await sendCommand(client, command, {
+    const { state, message, dumps } = await sendCommand(client, command, {
       namespace,
       master: target.master.identity,
       deadlineMs,
       onAnswer: (answer) => onAnswer?.(answer, target),
     });
-    return resultOf(target, state === 'done' ? 'done' : 'failed', message);
+    const result = resultOf(target, state === 'done' ? 'done' : 'failed', message);
+    return dumps ? { ...result, dumps } : result;
   };
   return command.type === 'roll' ? oneByOne(orders, send) : Promise.all(orders.map(send));
 }

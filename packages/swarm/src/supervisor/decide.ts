@@ -9,6 +9,7 @@
  * Invariants: a slot has one live child, two only while a replacement overlaps; nothing is spawned once
  * the stop began; every stop ends, because each child in it has a kill deadline.
  */
+import { endBlock, onBlocked } from './blocks.js';
 import { chain, type Decision, killEffect, type Moment, place, same } from './decision.js';
 import type { Effect, SlotEvent, SupervisorEvent } from './events.js';
 import { addRelease, answerRelease, releaserGone, releaserReady, stepReleases } from './releases.js';
@@ -68,6 +69,13 @@ function react(state: SupervisorState, event: SupervisorEvent, moment: Moment): 
       return onScale(state, event, moment);
     case 'killRequested':
       return killChild(state, event.identity, event.reason);
+    case 'childBlocked': {
+      const { kill, ...decision } = onBlocked(state, event, moment);
+      if (!kill) return decision;
+      return chain(decision.state, [event.identity], (now, identity) => killChild(now, identity, 'stuck'));
+    }
+    case 'childUnblocked':
+      return endBlock(state, event.identity);
     case 'redisLost':
       return same({ ...state, redisLost: true });
     case 'redisBack':
@@ -108,7 +116,8 @@ function settleExit(
   event: Extract<SlotEvent, { type: 'childExited' }>,
   nowMs: number,
 ): Decision {
-  const left = releaserGone(decision.state, event.identity, nowMs);
+  const unblocked = endBlock(decision.state, event.identity).state;
+  const left = releaserGone(unblocked, event.identity, nowMs);
   const owner = { owner: event.identity, group: slot.group };
   const owes = event.held && !event.drained;
   return { ...decision, state: owes ? addRelease(left, owner, nowMs) : left };
@@ -127,7 +136,8 @@ function onTick(state: SupervisorState, moment: Moment): Decision {
       message,
       fields: { gap: `${Math.round(gapMs)}ms` },
     };
-    return { state: shiftDeadlines(ticked, gapMs), effects: [log] };
+    const calm = { ...ticked, calmAtMs: moment.nowMs + state.policy.calmMs };
+    return { state: shiftDeadlines(calm, gapMs), effects: [log] };
   }
   const indices = ticked.slots.map(({ index }) => index);
   return chain(ticked, indices, (now, index) => onDue(now, index, moment));

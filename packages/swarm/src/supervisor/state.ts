@@ -3,6 +3,7 @@
  * and never mutated, so that a test can hold two of them side by side. All times are ms of one monotonic
  * clock, given by the caller.
  */
+import type { Block, StuckPolicy } from './stuck.js';
 
 /**
  * - `starting`: spawned, or about to be; not ready yet
@@ -104,7 +105,7 @@ export interface Release {
   unservedSinceMs: number | null;
 }
 
-export interface Policy {
+export interface Policy extends StuckPolicy {
   /** Drain budget of a child, ms. */
   drainTimeoutMs: number;
   /** From the end of the drain budget to the kill: hand-back and close hooks. */
@@ -127,6 +128,8 @@ export interface Policy {
   unservedMs: number;
   /** A gap between ticks beyond this means that the clock jumped or the master was stopped. */
   tiltMs: number;
+  /** For how long nobody is killed after that: long enough for everybody to report again. */
+  calmMs: number;
 }
 
 export const DEFAULT_POLICY: Policy = {
@@ -143,6 +146,9 @@ export const DEFAULT_POLICY: Policy = {
   releaseRetryMs: 500,
   unservedMs: 10_000,
   tiltMs: 4_000,
+  calmMs: 2_000,
+  stuckAfterMs: 10_000,
+  stuckKillAfterMs: 60_000,
 };
 
 export interface SupervisorState {
@@ -161,6 +167,10 @@ export interface SupervisorState {
   /** A second INT asked to leave now. */
   forced: boolean;
   lastTickAtMs: number;
+  /** Before that, no child is killed for being blocked: our own clock jumped. */
+  calmAtMs: number;
+  /** By the identity of a child whose loop does not turn. */
+  blocks: Readonly<Record<string, Block>>;
 }
 
 /** @param groups name and count of each group of children, in order; slots are numbered through all of them. */
@@ -184,6 +194,8 @@ export function initialState(
     killedAtStop: false,
     forced: false,
     lastTickAtMs: nowMs,
+    calmAtMs: nowMs,
+    blocks: {},
   };
 }
 
