@@ -75,7 +75,6 @@ async function dispatch(line: CommandLine): Promise<number> {
       };
       return deaths({ ...(await registryOptions(line)), ...query });
     }
-<<<<<<< HEAD
     case 'doctor': {
       const { doctor, parseConnections } = await import('./commands/doctor.js');
       const [dbMax, dbPool] = (['db-max', 'db-pool'] as const).map((flag) =>
@@ -84,7 +83,7 @@ async function dispatch(line: CommandLine): Promise<number> {
       const { config } = await loadConfigWithoutApp(input(line));
       const watch = line.switches.has('watch');
       return doctor({ config, env: process.env, json, watch, dbMax: dbMax ?? null, dbPool: dbPool ?? null });
-=======
+    }
     case 'dump': {
       const { dump } = await import('./commands/dump.js');
       return dump(line.words, await registryOptions(line));
@@ -94,7 +93,6 @@ async function dispatch(line: CommandLine): Promise<number> {
       const { parseLimit } = await import('./commands/deaths.js');
       const query = { limit: parseLimit(line.values['limit']), of: line.words[0] };
       return dumps({ ...(await registryOptions(line)), ...query });
->>>>>>> main
     }
     case 'quiet':
     case 'resume':

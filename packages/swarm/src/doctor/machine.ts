@@ -72,19 +72,6 @@ export class Machine {
     return length === 0 ? null : length;
   }
 
-  /** What the descriptors of a process are: `socket:[123]`, paths. */
-  openLinks(pid: number): string[] {
-    const directory = `/proc/${pid}/fd`;
-    return this.#names(directory).flatMap((name) => {
-      try {
-        return [readlinkSync(`${this.#root}${directory}/${name}`)];
-      } catch {
-        // closed meanwhile
-        return [];
-      }
-    });
-  }
-
   /** Pids of another namespace are other processes. */
   pidNamespace(pid: number | 'self'): string | null {
     try {

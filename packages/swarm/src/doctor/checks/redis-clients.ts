@@ -1,8 +1,12 @@
-/** Are there enough connections: for those that are open, and for a roll, when old and new children overlap? */
+/**
+ * Are there enough connections: for those that are open, and for a roll, when old and new children overlap? What a
+ * child has is measured where it runs on this host; elsewhere it is reckoned from its Workers.
+ */
+import { connectionsTo } from '../../process/connections.js';
+import { endpointsOf } from '../../redis/endpoints.js';
 import { addressOf, redisIdOf } from '../../redis/url.js';
-import type { MasterRecord } from '../../registry/schema.js';
+import type { ChildRecord } from '../../registry/schema.js';
 import { defineCheck, NotLookedAt, plural, type Verdict } from '../check.js';
-import { connectionsOfChild, MASTER_CONNECTIONS, openTo } from '../connections.js';
 import { countOf } from '../fleet.js';
 import { numberOf } from '../servers.js';
 
@@ -14,16 +18,18 @@ export interface ClientsFacts {
   masters: number;
   /** Children that run. */
   children: number;
-  /** As reckoned, for those masters and children. */
-  reckoned: number;
-  /** Of one child, the most. */
-  perChild: number;
-  /** What children on this host have open to it; null: not to be seen. */
-  measured: { children: number; connections: number } | null;
-  /** What the configuration here would open, where none of its masters runs; else 0. */
+  /** Of one child, the most, by its Workers. */
+  reckonedPerChild: number;
+  /** Of one child, the most, of those on this host; null: none is, or it cannot be seen. */
+  measuredPerChild: number | null;
+  /** Children that the configuration here would start; 0 where its master runs. */
   toCome: number;
 }
 
+/** One for the registry, one that waits for commands. */
+const MASTER_CONNECTIONS = 2;
+/** A BullMQ Worker has one for its commands and one that blocks; if several share a client, only the latter. */
+const WORKER_CONNECTIONS = 2;
 /** Beyond it, a roll or a deploy that overlaps may find no room. */
 const TIGHT = 0.8;
 
@@ -31,75 +37,65 @@ export const redisClients = defineCheck<ClientsFacts>({
   name: 'redis-clients',
   section: 'Redis',
   async gather(exam) {
-    const { target } = await exam.redis();
+    const { client, target } = await exam.redis();
     const servers = await exam.servers();
     const maxima = servers.flatMap((server) => numberOf(server, 'maxclients') ?? []);
     if (maxima.length === 0) throw new NotLookedAt('this Redis does not say how many clients it allows');
-    const sum = (name: string) =>
-      servers.reduce((most, server) => Math.max(most, numberOf(server, name) ?? 0), 0);
+    const most = (name: string) => Math.max(0, ...servers.map((server) => numberOf(server, name) ?? 0));
     const { masters } = await exam.snapshot();
     const living = masters.filter(({ stale }) => !stale);
-    const redisId = redisIdOf(addressOf(target));
-    const each = living.flatMap(({ children }) =>
-      children.map((child) => connectionsOfChild(child, redisId)),
-    );
+    const children = living.flatMap((master) => master.children);
     const own = await exam.ownMasters();
+    const pids = own.flatMap((master) => master.children.map(({ pid }) => pid));
+    const counted = pids.length > 0 ? connectionsTo(pids, endpointsOf(client)) : null;
     const [configured] = await exam.fleets();
-    const perChild = Math.max(0, ...each);
+    const redisId = redisIdOf(addressOf(target));
     return {
       maxClients: Math.min(...maxima),
-      connected: sum('connected_clients'),
-      rejected: sum('rejected_connections'),
+      connected: most('connected_clients'),
+      rejected: most('rejected_connections'),
       masters: living.length,
-      children: each.length,
-      reckoned: living.length * MASTER_CONNECTIONS + each.reduce((all, one) => all + one, 0),
-      perChild,
-      measured: measure(own, (pid) => openTo(exam.machine, pid, target)),
-      // how many Workers an app starts is known when it runs
-      toCome:
-        own.length > 0 || !configured ? 0 : MASTER_CONNECTIONS + countOf(configured) * Math.max(2, perChild),
+      children: children.length,
+      reckonedPerChild: Math.max(0, ...children.map((child) => reckon(child, redisId))),
+      measuredPerChild: counted && Math.max(0, ...counted.values()),
+      toCome: own.length > 0 || !configured ? 0 : countOf(configured),
     };
   },
   judge: judgeClients,
 });
 
-function measure(
-  masters: readonly MasterRecord[],
-  connectionsOf: (pid: number) => number | null,
-): ClientsFacts['measured'] {
-  const counts = masters.flatMap(({ children }) => children.flatMap(({ pid }) => connectionsOf(pid) ?? []));
-  if (counts.length === 0) return null;
-  return { children: counts.length, connections: counts.reduce((sum, one) => sum + one, 0) };
+function reckon({ workers }: ChildRecord, redisId: string): number {
+  return workers.filter((worker) => worker.redisId === redisId).length * WORKER_CONNECTIONS;
 }
 
 export function judgeClients(facts: ClientsFacts): Verdict {
-  const { maxClients, connected, rejected, masters, children, reckoned, perChild, measured, toCome } = facts;
+  const { maxClients, connected, rejected, masters, children, measuredPerChild, toCome } = facts;
+  const perChild = measuredPerChild ?? facts.reckonedPerChild;
+  const isMeasured = measuredPerChild !== null;
+  const inAll = masters * MASTER_CONNECTIONS + children * perChild;
   const fleet =
     children > 0
-      ? `; ${plural(masters, 'master')} and ${plural(children, 'child', 'children')} open about ${reckoned}, up to ${perChild} a child`
-      : toCome > 0
-        ? `; about ${toCome} more for the configuration here`
-        : '';
-  const found = `${connected} of ${maxClients} connections are in use${fleet}`;
-  const details = measured
-    ? [
-        `measured on this host: ${plural(measured.children, 'child', 'children')} with ${measured.connections} open`,
-      ]
-    : [];
-  const refused = rejected > 0 ? [`${rejected} connections were refused since Redis started`] : [];
-  const perRunning = measured ? Math.max(perChild, measured.connections / measured.children) : perChild;
-  // in a roll each master has one child more; after a loss of all links, everybody comes back at once
-  const atMost = connected + toCome + Math.ceil(masters * perRunning);
-  if (atMost <= maxClients * TIGHT) return { status: 'ok', found, details };
+      ? `; ${plural(masters, 'master')} and ${plural(children, 'child', 'children')} have about ${inAll}, ${perChild} a child (${isMeasured ? 'measured' : 'by their Workers'})`
+      : '';
+  // in a roll each master has one child more
+  const newcomers = toCome > 0 ? MASTER_CONNECTIONS + toCome * Math.max(WORKER_CONNECTIONS, perChild) : 0;
+  const more = masters * perChild + newcomers;
+  const coming = newcomers > 0 ? `; the configuration here adds about ${newcomers}` : '';
+  const found = `${connected} of ${maxClients} connections are in use${fleet}${coming}`;
+  const refused =
+    rejected > 0
+      ? [`${plural(rejected, 'connection was', 'connections were')} refused since Redis started`]
+      : [];
+  if (connected + more <= maxClients * TIGHT) return { status: 'ok', found, details: refused };
   return {
-    status: atMost > maxClients ? 'fail' : 'warn',
+    status: connected + more > maxClients ? 'fail' : 'warn',
     found,
-    details: [...details, ...refused],
+    details: refused,
     why: 'A Redis that has no connection left refuses the next one: children do not start, and those that lose theirs do not come back (ERR max number of clients reached)',
     cure: [
       'raise maxclients of Redis, and its limit of open files with it, or take a larger plan',
       'fewer children with more jobs at once each (--count, --concurrency)',
-      'an app of defineApp() has fewer connections than a Worker for each queue; give several Workers of a program one shared ioredis instance',
+      'give the Workers of a program one shared ioredis instance; an app of defineApp() has one for all of its queues',
       'CLIENT LIST shows who else is connected',
     ],
   };
