@@ -66,10 +66,12 @@ const MAY_IMPORT = {
     'config-dyno.ts',
     'types:config',
   ],
+  doctor: ['shared', 'process', 'registry', 'redis', 'types:config'],
   commands: [
     'shared',
     'config',
     'master',
+    'doctor',
     'process',
     'registry',
     'redis',

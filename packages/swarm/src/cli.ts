@@ -78,6 +78,15 @@ async function dispatch(line: CommandLine): Promise<number> {
       };
       return deaths({ ...(await registryOptions(line)), ...query });
     }
+    case 'doctor': {
+      const { doctor, parseConnections } = await import('./commands/doctor.js');
+      const [dbMax, dbPool] = (['db-max', 'db-pool'] as const).map((flag) =>
+        parseConnections(flag, line.values[flag]),
+      );
+      const { config } = await loadConfigWithoutApp(input(line));
+      const watch = line.switches.has('watch');
+      return doctor({ config, env: process.env, json, watch, dbMax: dbMax ?? null, dbPool: dbPool ?? null });
+    }
     case 'dump': {
       const { dump } = await import('./commands/dump.js');
       return dump(line.words, await registryOptions(line));

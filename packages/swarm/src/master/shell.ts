@@ -535,6 +535,7 @@ export class MasterShell {
       owed: this.#debts.list,
       jobMemory: this.#jobLedger.records,
       jobDurations: this.#usualDurations.records,
+      clockOffsetMs,
     };
   }
 
