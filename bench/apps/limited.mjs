@@ -37,13 +37,15 @@ Redis.prototype.sendCommand = function (...args) {
 
 const seen = [];
 let refusals = 0;
+/** When the last question was asked, where that is counted with it. */
+let asked = null;
 
 async function work(arrived) {
   const startedAtMs = performance.now();
   const [atWork, place, startedAtUs] = await witness.enter(`${NAME}:at-work`, `${NAME}:started`);
   if (holdMs > 0) await sleep(holdMs);
   await witness.decr(`${NAME}:at-work`);
-  seen.push({ arrived, place, atWork, startedAtUs, heldMs: performance.now() - startedAtMs });
+  seen.push({ arrived: await arrived, place, atWork, startedAtUs, heldMs: performance.now() - startedAtMs });
 }
 
 /** Each resolves to a function that runs `work` when the limit allows it. */
@@ -104,6 +106,7 @@ const KINDS = {
 
 async function swarmLimit(limiter) {
   const client = new Redis(options);
+  countArrivals(client);
   Limiter.connect(client);
   // the connections are there before anybody is in a hurry
   const warmUp = Limiter.concurrent(`${NAME}:${process.pid}`, 1, { waitTimeoutMs: 1, policy: 'skip' });
@@ -114,6 +117,22 @@ async function swarmLimit(limiter) {
       await Limiter.close();
       client.disconnect();
     },
+  };
+}
+
+/** With the question itself: between two calls this process may stand still for long. */
+function countArrivals(client) {
+  const evalsha = client.evalsha.bind(client);
+  client.evalsha = (sha, keys, ...rest) => {
+    if (!rest.includes('acquire')) return evalsha(sha, keys, ...rest);
+    const both = client.multi().incr(`${NAME}:asked`);
+    commands -= 3;
+    const done = both.evalsha(sha, keys, ...rest).exec();
+    asked = done.then(([[, number]]) => number);
+    return done.then(([, [error, reply]]) => {
+      if (error) throw error;
+      return reply;
+    });
   };
 }
 
@@ -133,8 +152,12 @@ async function bottleneckLimit(what) {
 async function waiter(run, delayMs) {
   await sleep(delayMs);
   for (let use = 0; use < uses; use += 1) {
-    const arrived = await witness.incr(`${NAME}:arrived`);
-    await run(() => work(arrived));
+    asked = null;
+    let arrived = null;
+    const noted = witness.incr(`${NAME}:arrived`);
+    const done = run(() => work(arrived));
+    arrived = asked ?? noted;
+    await done;
   }
 }
 
