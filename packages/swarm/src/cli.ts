@@ -60,6 +60,9 @@ async function dispatch(line: CommandLine): Promise<number> {
       }
       return (await import('./commands/ps.js')).ps(await registryOptions(line));
     case 'jobs':
+      if (line.switches.has('slow')) {
+        return (await import('./commands/slow-jobs.js')).slowJobs(await registryOptions(line));
+      }
       return (await import('./commands/jobs.js')).jobs(await registryOptions(line));
     case 'limits': {
       const { limits } = await import('./commands/limits.js');
@@ -74,6 +77,15 @@ async function dispatch(line: CommandLine): Promise<number> {
         of: line.words[0],
       };
       return deaths({ ...(await registryOptions(line)), ...query });
+    }
+    case 'doctor': {
+      const { doctor, parseConnections } = await import('./commands/doctor.js');
+      const [dbMax, dbPool] = (['db-max', 'db-pool'] as const).map((flag) =>
+        parseConnections(flag, line.values[flag]),
+      );
+      const { config } = await loadConfigWithoutApp(input(line));
+      const watch = line.switches.has('watch');
+      return doctor({ config, env: process.env, json, watch, dbMax: dbMax ?? null, dbPool: dbPool ?? null });
     }
     case 'dump': {
       const { dump } = await import('./commands/dump.js');

@@ -67,9 +67,10 @@ export const COMMANDS = {
     usage: '[options]',
     describe: 'the jobs that run now, and in which child',
     options: REGISTRY_OPTIONS,
-    switches: JSON_SWITCH,
+    switches: { ...JSON_SWITCH, slow: 'as multiples of what each usually takes, the largest first' },
     examples: [
       ['swarm jobs', 'a table, the oldest first'],
+      ['swarm jobs --slow', 'which of them take unusually long?'],
       ['swarm jobs --json', 'for scripts'],
     ],
   },
@@ -177,6 +178,24 @@ export const COMMANDS = {
     examples: [
       ['swarm scale web1 8', 'until the master ends'],
       ['swarm scale web1 mail=4', 'of one group'],
+    ],
+  },
+  doctor: {
+    ...base,
+    usage: '[app] [options]',
+    describe: 'what commonly goes wrong: checks, each with what to do',
+    options: OPTION_NAMES,
+    switches: { ...JSON_SWITCH, watch: 'again every 10 s, until it is interrupted' },
+    values: {
+      'db-max': ['N', "connections that the app's database allows"],
+      'db-pool': ['N', 'connections in the pool of one child (default: one a job)'],
+    },
+    takesApp: true,
+    examples: [
+      ['swarm doctor', 'Redis, queues, fleet, machine, app'],
+      ['swarm doctor --db-max 100 --db-pool 5', 'and the pools of the children'],
+      ['swarm doctor --json | jq ".[] | select(.status != "ok")"', 'for scripts; exit 1 on a fail'],
+      ['swarm doctor --watch', 'while you mend it'],
     ],
   },
   redis: {

@@ -15,6 +15,7 @@ import { allowedCpus } from './process/cpus.js';
 import { exactDuration } from './units.js';
 
 export type LogFormat = 'json' | 'pretty';
+export type JobTimeoutAction = 'dump' | 'abort' | 'kill';
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
 /** One queue of `--queue NAME[,WEIGHT]`. */
@@ -65,6 +66,10 @@ export interface Config {
   stuckAfterMs: number;
   /** And then its child is killed; null: never. */
   stuckKillAfterMs: number | null;
+  /** A job that is active for so long is dumped; null: never, but for queues with a timeout of their own. */
+  jobTimeoutMs: number | null;
+  /** What comes after that dump. */
+  jobTimeoutAction: JobTimeoutAction;
   /** Exact deaths at which a job is failed for good; null: never. */
   quarantineAfter: number | null;
   nodeArguments: readonly string[];
@@ -247,6 +252,8 @@ function completeConfig(
     drainTimeoutMs: values.timeout,
     bootTimeoutMs: values.bootTimeout,
     ...stuckLimitsOf(values),
+    jobTimeoutMs: values.jobTimeout,
+    jobTimeoutAction: values.jobTimeoutAction,
     quarantineAfter: values.quarantineAfter === 'off' ? null : values.quarantineAfter,
     nodeArguments: values.nodeArgs,
     port: values.port,

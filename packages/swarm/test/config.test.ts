@@ -55,6 +55,8 @@ describe('loadConfig', () => {
       bootTimeoutMs: 60_000,
       stuckAfterMs: 10_000,
       stuckKillAfterMs: 60_000,
+      jobTimeoutMs: null,
+      jobTimeoutAction: 'dump',
       quarantineAfter: 3,
       nodeArguments: [],
       port: null,

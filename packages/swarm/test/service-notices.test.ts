@@ -168,6 +168,7 @@ function seat(state: Slot['state'], identity: string, killedFor: 'stuck' | null 
     canRelease: true,
     killedFor,
     leavesFor: null,
+    givenUp: [],
   };
   return { state, child };
 }

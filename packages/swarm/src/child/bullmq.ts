@@ -15,6 +15,8 @@ export interface BullJob {
   /** Puts an active job back to wait; checked against the lock token, attempts untouched. */
   moveToWait(token: string): Promise<unknown>;
   moveToFailed(error: Error, token: string, fetchNext: boolean): Promise<unknown>;
+  /** 1: it had that token, and has so many ms from now on. */
+  extendLock(token: string, durationMs: number): Promise<unknown>;
 }
 
 /** What BullMQ's scripts run on: ioredis itself in older releases, a thin wrapper of it in newer. */
@@ -51,6 +53,8 @@ export interface BullWorker {
   getBackend?(): { client?: Promise<BullClient> };
   /** Protected: renews the locks of the jobs that it tracks. Absent in older 5.x. */
   readonly lockManager?: { untrackJob?(jobId: string): void };
+  /** Aborts the signal of a processor that takes one. Absent in older 5.x. */
+  cancelJob?(jobId: string, reason?: string): boolean;
   /** Protected: the class that this Worker makes its jobs with. */
   readonly Job: BullJobClass;
 }

@@ -7,7 +7,8 @@ import type { Worker } from 'node:worker_threads';
 import type { ChildOptions } from '../child-options.js';
 import { identityOf } from '../identity.js';
 import { onFirstUse } from '../limiter/meeting.js';
-import type { MasterMessage } from '../protocol.js';
+import type { GivenUpJob, MasterMessage } from '../protocol.js';
+import { extendLocks } from '../recovery/extend-locks.js';
 import { freeLeases, freeOwnLeases } from '../recovery/free-leases.js';
 import { canRelease, type Released, releaseHoldings } from '../recovery/release.js';
 import { Strays } from '../recovery/strays.js';
@@ -30,7 +31,7 @@ const HINT_MS = 5_000;
 /** After the drain: hand-back, close hooks and a little more. */
 const LEAVE_GRACE_MS = 6_000;
 /** Less often than beats: nobody acts on it. */
-const MEMORY_REPORT_MS = 2_000;
+const KINDS_REPORT_MS = 2_000;
 
 export function startChild(options: ChildOptions): void {
   new ChildRuntime(options, realpathSync(process.argv[1] as string)).start();
@@ -65,6 +66,7 @@ class ChildRuntime {
         if (this.#options.queues.length > 0) void this.#refuseQueues();
         else this.#readyWith(worker);
       },
+      onEnded: (worker) => this.#channel.send({ type: 'workerEnded', worker }),
       onStaleEnd: ({ queue, id }) => {
         const message = `job ${queue}/${id} ended here after it was no longer ours: its result is not kept`;
         this.#channel.send({ type: 'log', level: 'debug', message });
@@ -90,7 +92,7 @@ class ChildRuntime {
     this.#reportErrors();
     reportAddons((file) => this.#channel.send({ type: 'addonLoaded', file }));
     this.#heart.start();
-    setInterval(() => this.#reportMemory(), MEMORY_REPORT_MS).unref();
+    setInterval(() => this.#reportKinds(), KINDS_REPORT_MS).unref();
     if (this.#options.watchdog) {
       const ownThread = startWatchdog({
         masterPid: this.#masterPid,
@@ -211,6 +213,7 @@ class ChildRuntime {
         warn: (message) => this.#channel.send({ type: 'log', level: 'warn', message }),
         abortSignalOf: (job) => this.#workers.abortSignalOf(job),
         onWaiting: (jobs) => this.#channel.send({ type: 'waiting', jobs: [...jobs] }),
+        onJobTimeouts: (queues) => this.#channel.send({ type: 'jobTimeouts', queues: [...queues] }),
       });
       this.#ready();
     } catch (error) {
@@ -229,24 +232,31 @@ class ChildRuntime {
         void this.#workers.resume();
         return;
       case 'stop':
-        return this.#leave(message.drainTimeoutMs);
+        return this.#leave(message.drainTimeoutMs, message.givenUp);
+      case 'abortJob':
+        return this.#workers.abort(message.job);
       case 'release':
         void this.#release(message);
         return;
       case 'sweep':
         void this.#sweep(message);
         return;
+      case 'extendLocks':
+        void this.#extendLocks(message);
+        return;
     }
   }
 
-  #reportMemory(): void {
+  #reportKinds(): void {
     const kinds = this.#workers.memory.take();
     if (kinds.length > 0) this.#channel.send({ type: 'jobMemory', kinds });
+    const durations = this.#workers.durations.take();
+    if (durations.length > 0) this.#channel.send({ type: 'jobDurations', kinds: durations });
   }
 
-  #leave(drainTimeoutMs: number, alone = false): void {
+  #leave(drainTimeoutMs: number, givenUp: readonly GivenUpJob[] = [], alone = false): void {
     this.#phase = 'leaving';
-    this.#departure.begin(drainTimeoutMs, alone);
+    this.#departure.begin(drainTimeoutMs, givenUp, alone);
   }
 
   /** The master is gone, and with it who would kill what this child leaves behind. */
@@ -254,7 +264,7 @@ class ChildRuntime {
     process.on('exit', () => {
       if (process.ppid !== this.#masterPid) killOwnGroup();
     });
-    this.#leave(this.#options.drainTimeoutMs, true);
+    this.#leave(this.#options.drainTimeoutMs, [], true);
   }
 
   async #release(order: Extract<MasterMessage, { type: 'release' }>): Promise<void> {
@@ -293,9 +303,19 @@ class ChildRuntime {
     }
   }
 
+  async #extendLocks({ owner, holdings }: Extract<MasterMessage, { type: 'extendLocks' }>): Promise<void> {
+    try {
+      const done = await extendLocks(this.#workers, holdings);
+      this.#channel.send({ type: 'locksExtended', owner, ...done, error: null });
+    } catch (error) {
+      const { message } = describe(error);
+      this.#channel.send({ type: 'locksExtended', owner, extended: 0, unserved: [], error: message });
+    }
+  }
+
   /** A program with handlers of its own closes in its own way; any other has its Workers closed. */
   async #close(): Promise<void> {
-    this.#reportMemory();
+    this.#reportKinds();
     // a job that was handed back and still runs would be waited for
     const force = this.#workers.busy > 0;
     // what closes next may be the connection that they are freed on

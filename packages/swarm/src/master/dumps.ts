@@ -130,6 +130,7 @@ export class Dumps {
     const findings = await this.#ask(child, answered, order.id);
     this.#underway.delete(child.identity);
     if (!findings) return null;
+    child.sawJobs(findings.jobs);
     const record = this.#complete(child, order, findings);
     await this.#keep(record, child);
     return record;

@@ -7,6 +7,7 @@
  */
 import type { ChildHandle } from '../process/child-handle.js';
 import { readStat } from '../process/proc.js';
+import { lockPaceOf } from '../recovery/lock-holdings.js';
 import type { SupervisorEvent } from '../supervisor/events.js';
 import type { BlockKind, Look } from '../watchdog-protocol.js';
 
@@ -66,8 +67,11 @@ export class Watchdogs {
     this.#heard.delete(identity);
   }
 
-  #ask({ slot, identity }: ChildHandle, kind: BlockKind, times: Omit<Look, 'kind'>): void {
+  #ask({ slot, identity, workers }: ChildHandle, kind: BlockKind, times: Omit<Look, 'kind'>): void {
     this.#parts.ask({ type: 'childBlocked', slot, identity, kind, ...times });
+    const pace = lockPaceOf(workers);
+    if (!pace || times.silentMs < pace.firstMs) return;
+    this.#parts.ask({ type: 'renewalMissed', slot, identity, everyMs: pace.everyMs });
   }
 }
 

@@ -17,8 +17,9 @@ import {
   type RegistryClient,
   type RegistrySnapshot,
   readSnapshot,
+  slowJobsOf,
 } from './reader.js';
-import type { JobMemoryOnHost, MasterRecord, RunningJob } from './schema.js';
+import type { JobMemoryOnHost, MasterRecord, RunningJob, SlowJob } from './schema.js';
 import { type CommandOptions, type CommandResult, sendToAll } from './send.js';
 
 export type {
@@ -54,6 +55,7 @@ export type { ChildOnHost, RegistryClient, RegistrySnapshot } from './reader.js'
 export type {
   ChildRecord,
   ChildState,
+  JobDurationRecord,
   JobMemoryOnHost,
   JobMemoryRecord,
   LastDeath,
@@ -61,6 +63,7 @@ export type {
   MasterRecord,
   MasterState,
   RunningJob,
+  SlowJob,
 } from './schema.js';
 export type { CommandOptions, CommandResult } from './send.js';
 export type { Target } from './target.js';
@@ -113,6 +116,11 @@ export class Registry {
   /** Jobs that run now, the longest running first. Jobs of stale masters are not in it. */
   async jobs(): Promise<RunningJob[]> {
     return jobsOf(await this.snapshot());
+  }
+
+  /** The same, with the multiple of its usual duration that each has run for; the largest first. */
+  async slowJobs(): Promise<SlowJob[]> {
+    return slowJobsOf(await this.snapshot());
   }
 
   /**
