@@ -208,13 +208,13 @@ export const OPTIONS = {
     fallback: '10s',
     ...duration(1_000),
   }),
-  stuckKillAfter: value<number | 'off'>({
+  stuckKillAfter: optional<number | 'off'>({
     flag: 'stuck-kill-after',
     env: ['SWARM_STUCK_KILL_AFTER'],
     section: 'Time limits',
     placeholder: 'D|off',
     describe: 'a child whose main loop is silent for so long is killed, and its jobs are released',
-    fallback: '60s',
+    defaultText: '60s, or the longest lock of its Workers',
     takes: `off, or ${stuckKillAfter.takes}`,
     read: (text, source) => (text === 'off' ? text : stuckKillAfter.read(text, source)),
     show: (limit) => (limit === 'off' ? limit : exactDuration(limit)),

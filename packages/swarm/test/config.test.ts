@@ -55,6 +55,7 @@ describe('loadConfig', () => {
       bootTimeoutMs: 60_000,
       stuckAfterMs: 10_000,
       stuckKillAfterMs: 60_000,
+      stuckKillMindsLocks: true,
       jobTimeoutMs: null,
       jobTimeoutAction: 'dump',
       quarantineAfter: 3,

@@ -122,10 +122,17 @@ export class MasterShell {
     this.#narrator = new Narrator(log);
     this.#onlookers = new Onlookers(parts.onlookers ?? [], log);
     this.#debts = new Debts(parts.orphans);
-    const { drainTimeoutMs, bootTimeoutMs, stuckAfterMs, stuckKillAfterMs } = config;
+    const { drainTimeoutMs, bootTimeoutMs, stuckAfterMs, stuckKillAfterMs, stuckKillMindsLocks } = config;
     this.#state = initialState(
       config.groups,
-      { ...DEFAULT_POLICY, drainTimeoutMs, bootTimeoutMs, stuckAfterMs, stuckKillAfterMs },
+      {
+        ...DEFAULT_POLICY,
+        drainTimeoutMs,
+        bootTimeoutMs,
+        stuckAfterMs,
+        stuckKillAfterMs,
+        stuckKillMindsLocks,
+      },
       performance.now(),
     );
     this.view = this.#viewOf(parts.info);

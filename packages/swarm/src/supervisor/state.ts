@@ -156,6 +156,7 @@ export const DEFAULT_POLICY: Policy = {
   calmMs: 2_000,
   stuckAfterMs: 10_000,
   stuckKillAfterMs: 60_000,
+  stuckKillMindsLocks: true,
 };
 
 export interface SupervisorState {
