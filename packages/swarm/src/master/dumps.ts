@@ -20,6 +20,7 @@ import { type Logger, maskSecrets } from '../log.js';
 import type { ChildHandle } from '../process/child-handle.js';
 import { readNativeSide, readStartedProcesses } from '../process/native-side.js';
 import { readStat } from '../process/proc.js';
+import type { WatchdogPipe } from '../process/watchdog-pipe.js';
 import type { JobRef } from '../protocol.js';
 import { decodeFindings } from '../registry/decode-dump.js';
 import type { DumpStream } from '../registry/dump-stream.js';
@@ -36,6 +37,12 @@ const DIGEST_IO = 5;
 const SHOWN_IO = 2;
 /** Asked for by somebody who wants to look: no trouble by itself. */
 const CURIOUS: ReadonlySet<DumpTrigger> = new Set(['signal', 'command']);
+
+/** What is asked of a child that is dumped. */
+export interface Dumped
+  extends Pick<ChildHandle, 'identity' | 'pid' | 'slot' | 'group' | 'generation' | 'jobs' | 'beat'> {
+  watchdog: Pick<WatchdogPipe, 'send'> | null;
+}
 
 export interface DumpsParts {
   info: MasterInfo;
@@ -78,7 +85,7 @@ export class Dumps {
    * @param about the job that has not ended in its time
    * @returns null: the child ended before
    */
-  request(child: ChildHandle, trigger: DumpTrigger, about: JobRef | null = null): Promise<DumpRecord | null> {
+  request(child: Dumped, trigger: DumpTrigger, about: JobRef | null = null): Promise<DumpRecord | null> {
     const joined = this.#underway.get(child.identity);
     if (joined) return joined.done;
     const dumpId = randomUUID();
@@ -92,7 +99,7 @@ export class Dumps {
     return done;
   }
 
-  hear(child: ChildHandle, message: Extract<WatchdogMessage, { type: 'dump' | 'returned' }>): void {
+  hear(child: Dumped, message: Extract<WatchdogMessage, { type: 'dump' | 'returned' }>): void {
     const findings = decodeFindings(message.findings);
     if (message.type === 'returned') {
       const blockedMs = this.#latest.get(child.identity)?.record.blockedMs ?? 0;
@@ -117,13 +124,13 @@ export class Dumps {
     void this.#parts.stream.retry();
   }
 
-  forget({ identity }: ChildHandle): void {
+  forget({ identity }: Pick<ChildHandle, 'identity'>): void {
     this.#underway.get(identity)?.settle(null);
     this.#latest.delete(identity);
   }
 
   async #take(
-    child: ChildHandle,
+    child: Dumped,
     order: DumpOrder,
     answered: Promise<Findings | null>,
   ): Promise<DumpRecord | null> {
@@ -136,11 +143,7 @@ export class Dumps {
     return record;
   }
 
-  async #ask(
-    child: ChildHandle,
-    answered: Promise<Findings | null>,
-    dumpId: string,
-  ): Promise<Findings | null> {
+  async #ask(child: Dumped, answered: Promise<Findings | null>, dumpId: string): Promise<Findings | null> {
     if (!child.watchdog) return outside(child, 'no watchdog thread (--no-watchdog): seen from outside alone');
     if (readStat(child.pid)?.state === 'T') return outside(child, null);
     child.watchdog.send({ type: 'dump', dumpId });
@@ -153,7 +156,7 @@ export class Dumps {
     return first === 'late' ? outside(child, 'its watchdog does not answer: seen from outside alone') : first;
   }
 
-  #complete(child: ChildHandle, { about, ...order }: DumpOrder, findings: Findings): DumpRecord {
+  #complete(child: Dumped, { about, ...order }: DumpOrder, findings: Findings): DumpRecord {
     const { info, clockOffsetMs } = this.#parts;
     const offsetMs = clockOffsetMs();
     const shifted = (job: DumpJob): DumpJob => ({ ...job, startedAtMs: job.startedAtMs + offsetMs });
@@ -180,7 +183,7 @@ export class Dumps {
     };
   }
 
-  async #keep(record: DumpRecord, child: ChildHandle): Promise<void> {
+  async #keep(record: DumpRecord, child: Dumped): Promise<void> {
     this.#latest.set(child.identity, { record, takenAtMs: performance.now() });
     const level = CURIOUS.has(record.trigger) ? 'info' : 'warn';
     this.#parts.log[level]('dump', { ...where(child), ...dumpFields(record) });
@@ -223,7 +226,7 @@ export function dumpFields(record: DumpRecord): Record<string, string | number |
 }
 
 /** What can be seen of a process that says nothing itself. */
-function outside(child: ChildHandle, note: string | null): Findings {
+function outside(child: Dumped, note: string | null): Findings {
   const processes = readStartedProcesses(child.pid);
   const native = readNativeSide(child.pid, processes);
   const isStopped = native?.state === 'T';

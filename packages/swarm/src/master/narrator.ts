@@ -169,7 +169,11 @@ export class Narrator {
 }
 
 /** The fields that every line about a child begins with. */
-export function where(child: ChildHandle): { slot: number; generation: number; pid: number } {
+export function where(child: Pick<ChildHandle, 'slot' | 'generation' | 'pid'>): {
+  slot: number;
+  generation: number;
+  pid: number;
+} {
   return { slot: child.slot, generation: child.generation, pid: child.pid };
 }
 
