@@ -40,7 +40,10 @@ const CURIOUS: ReadonlySet<DumpTrigger> = new Set(['signal', 'command']);
 
 /** What is asked of a child that is dumped. */
 export interface Dumped
-  extends Pick<ChildHandle, 'identity' | 'pid' | 'slot' | 'group' | 'generation' | 'jobs' | 'beat'> {
+  extends Pick<
+    ChildHandle,
+    'identity' | 'pid' | 'slot' | 'group' | 'generation' | 'jobs' | 'sawJobs' | 'beat'
+  > {
   watchdog: Pick<WatchdogPipe, 'send'> | null;
 }
 
