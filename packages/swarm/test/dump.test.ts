@@ -46,7 +46,7 @@ describe('where a child hangs', () => {
   it('is the call and what it is about, where there is no stack', () => {
     const native = (more: object) => place([], { kind: 'native', native: { ...NATIVE, ...more } });
     assert.equal(native({}), 'read /tmp/fifo');
-    assert.equal(native({ syscall: 'running', target: null }), 'native code');
+    assert.equal(native({ syscall: 'running', target: null }), '');
     assert.equal(
       native({ syscall: 'epoll_wait', target: null, command: 'sleep 600' }),
       'a wait for sleep 600',

@@ -17,7 +17,7 @@ import {
 } from './dump-context.js';
 import { contextFacts, hasForeignFrame, nothing, onlyOne, sameJob, stackFacts } from './dump-facts.js';
 import { type BoardMemory, readJobBoard } from './job-board.js';
-import { type Cpu, cpuNow, isNativeForSure, isStarved, withCpu } from './main-cpu.js';
+import { type Cpu, cpuNow, whySilent, withCpu } from './main-cpu.js';
 import { MainInspector } from './main-inspector.js';
 import { SourceMaps } from './source-maps.js';
 import { ownerOf, parseStack, pathOf } from './stack-trace.js';
@@ -27,10 +27,12 @@ const BETWEEN_MS = 40;
 /** Taken besides where those have met only what lies between two callbacks. */
 const MORE_SAMPLES = 12;
 const SOON_AGAIN_MS = 5;
-/** In which a main thread that can be interrupted answers; commonly after a few. */
+/** In which a main thread that can be interrupted answers, if it gets a CPU; commonly after a few. */
 const ANSWER_MS = 500;
-/** After this, one that sleeps in the kernel, or has computed all the time, is not waited for any longer. */
+/** One that sleeps in the kernel, or has computed all the time, is not waited for any longer than this. */
 const SOON_MS = 200;
+/** One that is starved is asked again and again, for so many times. */
+const PATIENCE = 4;
 const CONTEXT_MS = 300;
 /** In which it can be told how much CPU the main thread gets. */
 const MEASURED_MS = 100;
@@ -61,9 +63,7 @@ export class DumpTaker {
     const found = await this.#look(before);
     const processes = readStartedProcesses(process.pid);
     const native = withCpu(readNativeSide(process.pid, processes), before);
-    const kind = found.kind === 'native' && isStarved(native) ? 'starved' : found.kind;
-    if (kind !== 'native') this.#stopWaiting();
-    return { ...found, kind, native, processes, tookMs: Math.round(performance.now() - startMs) };
+    return { ...found, native, processes, tookMs: Math.round(performance.now() - startMs) };
   }
 
   async #look(before: Cpu | null): Promise<Findings> {
@@ -77,8 +77,16 @@ export class DumpTaker {
     }
     const inspector = new MainInspector();
     const first = inspector.evaluate(SAMPLE_EXPRESSION);
-    const soon = await within(first, SOON_MS);
-    const answer = soon ?? (isNativeForSure(before) ? null : await within(first, ANSWER_MS - SOON_MS));
+    let answer: string | null = null;
+    let silence: 'native' | 'starved' = 'starved';
+    for (let turn = 0; turn < PATIENCE && answer === null && silence === 'starved'; turn += 1) {
+      answer = await within(first, SOON_MS);
+      silence = whySilent(before);
+    }
+    if (answer === null && silence === 'starved') {
+      inspector.close();
+      return nothing('starved', jobs);
+    }
     if (answer === null) {
       this.#awaitReturn(inspector, first, jobs);
       return nothing('native', jobs);

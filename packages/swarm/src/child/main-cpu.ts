@@ -2,10 +2,9 @@
 import type { NativeSide } from '../dump.js';
 import { readThreadCpu } from '../process/native-side.js';
 
-/** How much CPU a thread has that is not starved, of the time. */
-const STARVED_BELOW = 0.3;
-const BUSY_ABOVE = 0.7;
-/** The kernel counts CPU time in steps of 10 ms: in less than this, nothing can be told. */
+/** Whoever had that much of it and did not answer is where nobody can interrupt him; an answer takes a few ms. */
+const ENOUGH_CPU_MS = 100;
+/** The kernel counts CPU time in steps of 10 ms: in less than this, no share of it can be told. */
 const MEASURED_MS = 50;
 
 export interface Cpu {
@@ -18,27 +17,19 @@ export function cpuNow(): Cpu | null {
   return cpu && { atMs: performance.now(), cpuMs: cpu.cpuMs };
 }
 
-export function withCpu(native: NativeSide | null, before: Cpu | null): NativeSide | null {
-  const share = cpuShareSince(before);
-  return native && share !== null ? { ...native, cpuPercent: Math.round(100 * share) } : native;
+/**
+ * What is to be made of a main thread that has not answered since then: it is in native code or in the kernel, or it
+ * had too little CPU to tell. `native` where the kernel does not say.
+ */
+export function whySilent(since: Cpu | null): 'native' | 'starved' {
+  const thread = readThreadCpu(process.pid, process.pid);
+  if (!thread || !since || thread.state !== 'R') return 'native';
+  return thread.cpuMs - since.cpuMs >= ENOUGH_CPU_MS ? 'native' : 'starved';
 }
 
-/** null: the time is too short to tell, or the kernel does not say. */
-export function cpuShareSince(before: Cpu | null): number | null {
-  const after = cpuNow();
-  if (!before || !after || after.atMs - before.atMs < MEASURED_MS) return null;
-  return Math.min(1, (after.cpuMs - before.cpuMs) / (after.atMs - before.atMs));
-}
-
-/** It did not answer, and not because it had no CPU. */
-export function isNativeForSure(before: Cpu | null): boolean {
-  const state = readThreadCpu(process.pid, process.pid)?.state;
-  const share = cpuShareSince(before);
-  if (state === undefined || share === null) return false;
-  return state === 'R' ? share > BUSY_ABOVE : true;
-}
-
-/** Ready to run, and kept from it. */
-export function isStarved(native: NativeSide | null): boolean {
-  return native?.state === 'R' && native.cpuPercent !== null && native.cpuPercent < 100 * STARVED_BELOW;
+export function withCpu(native: NativeSide | null, since: Cpu | null): NativeSide | null {
+  const now = cpuNow();
+  if (!native || !since || !now || now.atMs - since.atMs < MEASURED_MS) return native;
+  const share = Math.min(1, (now.cpuMs - since.cpuMs) / (now.atMs - since.atMs));
+  return { ...native, cpuPercent: Math.round(100 * share) };
 }
