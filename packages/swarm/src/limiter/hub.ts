@@ -125,7 +125,10 @@ export class Hub {
       .finally(() => this.#room.exit(waiter));
     const { outcome } = waiter;
     if (!outcome) {
-      lease.then(onLease, () => onLease(null));
+      const tell = (begun: HeldLease | null): void => {
+        if (waiter.outcome?.kind !== 'withdrawn') onLease(begun);
+      };
+      lease.then(tell, () => tell(null));
       const roomInMs = hasLeases(definition.type) ? null : waiter.lookInMs;
       return { kind: 'waits', roomInMs, withdraw: () => this.#room.withdraw(waiter) };
     }
