@@ -405,6 +405,7 @@ export class MasterShell {
       case 'log':
         return this.#narrator.relayed(child, message);
       case 'workerStarted':
+      case 'workerEnded':
         return this.#reporter.changed();
       case 'jobMemory':
         return this.#jobLedger.add(message.kinds);
