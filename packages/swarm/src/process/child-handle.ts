@@ -234,6 +234,8 @@ export class ChildHandle {
       case 'released':
       case 'swept':
       case 'locksExtended':
+      case 'notConsuming':
+      case 'queueSeen':
       case 'jobMemory':
       case 'jobDurations':
       case 'draining':
