@@ -20,6 +20,7 @@ import { type Logger, maskSecrets } from '../log.js';
 import type { ChildHandle } from '../process/child-handle.js';
 import { readNativeSide, readStartedProcesses } from '../process/native-side.js';
 import { readStat } from '../process/proc.js';
+import type { WatchdogPipe } from '../process/watchdog-pipe.js';
 import type { JobRef } from '../protocol.js';
 import { decodeFindings } from '../registry/decode-dump.js';
 import type { DumpStream } from '../registry/dump-stream.js';
@@ -36,6 +37,12 @@ const DIGEST_IO = 5;
 const SHOWN_IO = 2;
 /** Asked for by somebody who wants to look: no trouble by itself. */
 const CURIOUS: ReadonlySet<DumpTrigger> = new Set(['signal', 'command']);
+
+/** What is asked of a child that is dumped. */
+export interface Dumped
+  extends Pick<ChildHandle, 'identity' | 'pid' | 'slot' | 'group' | 'generation' | 'jobs' | 'beat'> {
+  watchdog: Pick<WatchdogPipe, 'send'> | null;
+}
 
 export interface DumpsParts {
   info: MasterInfo;
@@ -81,7 +88,7 @@ export class Dumps {
    * @returns null: the child ended before
    */
   request(
-    child: ChildHandle,
+    child: Dumped,
     trigger: DumpTrigger,
     about: JobRef | null = null,
     notes: readonly string[] = [],
@@ -99,16 +106,18 @@ export class Dumps {
     return done;
   }
 
-  hear(child: ChildHandle, message: Extract<WatchdogMessage, { type: 'dump' | 'returned' }>): void {
+  /** @returns what its watchdog has found; null: it cannot be read */
+  hear(child: Dumped, message: Extract<WatchdogMessage, { type: 'dump' | 'returned' }>): Findings | null {
     const findings = decodeFindings(message.findings);
     if (message.type === 'returned') {
       const blockedMs = this.#latest.get(child.identity)?.record.blockedMs ?? 0;
       const order: DumpOrder = { id: randomUUID(), trigger: 'stuck', about: null, notes: [], blockedMs };
       if (findings) void this.#keep(this.#complete(child, order, findings), child);
-      return;
+      return findings;
     }
     const underway = this.#underway.get(child.identity);
     if (underway?.dumpId === message.dumpId) underway.settle(findings ?? outside(child, 'it cannot be read'));
+    return findings;
   }
 
   /** The newest of the block that goes on; null: there is none. */
@@ -124,30 +133,25 @@ export class Dumps {
     void this.#parts.stream.retry();
   }
 
-  forget({ identity }: ChildHandle): void {
+  forget({ identity }: Pick<ChildHandle, 'identity'>): void {
     this.#underway.get(identity)?.settle(null);
     this.#latest.delete(identity);
   }
 
   async #take(
-    child: ChildHandle,
+    child: Dumped,
     order: DumpOrder,
     answered: Promise<Findings | null>,
   ): Promise<DumpRecord | null> {
     const findings = await this.#ask(child, answered, order.id);
     this.#underway.delete(child.identity);
     if (!findings) return null;
-    child.sawJobs(findings.jobs);
     const record = this.#complete(child, order, findings);
     await this.#keep(record, child);
     return record;
   }
 
-  async #ask(
-    child: ChildHandle,
-    answered: Promise<Findings | null>,
-    dumpId: string,
-  ): Promise<Findings | null> {
+  async #ask(child: Dumped, answered: Promise<Findings | null>, dumpId: string): Promise<Findings | null> {
     if (!child.watchdog) return outside(child, 'no watchdog thread (--no-watchdog): seen from outside alone');
     if (readStat(child.pid)?.state === 'T') return outside(child, null);
     child.watchdog.send({ type: 'dump', dumpId });
@@ -160,7 +164,7 @@ export class Dumps {
     return first === 'late' ? outside(child, 'its watchdog does not answer: seen from outside alone') : first;
   }
 
-  #complete(child: ChildHandle, { about, notes, ...order }: DumpOrder, findings: Findings): DumpRecord {
+  #complete(child: Dumped, { about, notes, ...order }: DumpOrder, findings: Findings): DumpRecord {
     const { info, clockOffsetMs } = this.#parts;
     const offsetMs = clockOffsetMs();
     const shifted = (job: DumpJob): DumpJob => ({ ...job, startedAtMs: job.startedAtMs + offsetMs });
@@ -188,7 +192,7 @@ export class Dumps {
     };
   }
 
-  async #keep(record: DumpRecord, child: ChildHandle): Promise<void> {
+  async #keep(record: DumpRecord, child: Dumped): Promise<void> {
     this.#latest.set(child.identity, { record, takenAtMs: performance.now() });
     const level = CURIOUS.has(record.trigger) ? 'info' : 'warn';
     this.#parts.log[level]('dump', { ...where(child), ...dumpFields(record) });
@@ -231,7 +235,7 @@ export function dumpFields(record: DumpRecord): Record<string, string | number |
 }
 
 /** What can be seen of a process that says nothing itself. */
-function outside(child: ChildHandle, note: string | null): Findings {
+function outside(child: Dumped, note: string | null): Findings {
   const processes = readStartedProcesses(child.pid);
   const native = readNativeSide(child.pid, processes);
   const isStopped = native?.state === 'T';

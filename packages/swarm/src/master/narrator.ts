@@ -148,13 +148,22 @@ export class Narrator {
     this.log.error('roll stopped: the new code does not boot; the old children go on', { generation, error });
   }
 
+  /** Of a child's watchdog; the same of each. */
+  trouble(child: ChildHandle, message: string): void {
+    this.relayed(child, { type: 'log', level: 'warn', message: `watchdog: ${message}` });
+  }
+
   malformed(child: ChildHandle, why: string): void {
     this.log.warn('malformed message dropped', { ...where(child), why });
   }
 }
 
 /** The fields that every line about a child begins with. */
-export function where(child: ChildHandle): { slot: number; generation: number; pid: number } {
+export function where(child: Pick<ChildHandle, 'slot' | 'generation' | 'pid'>): {
+  slot: number;
+  generation: number;
+  pid: number;
+} {
   return { slot: child.slot, generation: child.generation, pid: child.pid };
 }
 

@@ -342,7 +342,8 @@ export class MasterShell {
   }
 
   #onWatchdog(child: ChildHandle, message: WatchdogMessage): void {
-    if (message.type === 'look') this.#watchdogs.hear(child, message.look);
+    if (message.type === 'trouble') this.#narrator.trouble(child, message.message);
+    else if (message.type === 'look') this.#watchdogs.hear(child, message.look);
     else this.#dumps.hear(child, message);
   }
 

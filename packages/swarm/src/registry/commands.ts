@@ -269,7 +269,8 @@ function parseAnswer(text: string): Answer | null {
   try {
     const { state, message, dumps } = JSON.parse(text) as Answer;
     if (!['accepted', 'news', 'done', 'failed'].includes(state)) return null;
-    return { state, message: String(message), dumps: Array.isArray(dumps) ? dumps.map(String) : undefined };
+    const answer = { state, message: String(message) };
+    return Array.isArray(dumps) ? { ...answer, dumps: dumps.map(String) } : answer;
   } catch {
     return null;
   }
