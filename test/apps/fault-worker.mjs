@@ -2,6 +2,7 @@
 // started for the first time: the fault happens once, and the next run can end the job.
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { writeSync } from 'node:fs';
 import { Worker } from 'bullmq';
 
@@ -53,6 +54,7 @@ async function behave(job) {
   console.log(`runs ${job.id}`);
   const what = job.attemptsStarted <= 1 ? { ...always, ...first } : always;
   if (what.grandchildren) startGrandchildren();
+  if (what.orphans) await leaveOrphans(what.orphans);
   if (what.flood) await flood(what.flood);
   if (what.ipc) for (const name of what.ipc) sendOdd(name);
   if (what.spin) for (;;);
@@ -78,6 +80,12 @@ function spinFor(ms) {
 /** A shell with children of its own, as `exec` makes them. */
 function startGrandchildren() {
   spawn('sh', ['-c', 'sleep 600 & sleep 600 & wait'], { stdio: 'inherit' });
+}
+
+/** Processes whose parent is gone, and who end soon after: somebody must wait for them. */
+async function leaveOrphans(count) {
+  const script = `for i in $(seq ${count}); do setsid sleep 0.2 & done`;
+  await once(spawn('sh', ['-c', script], { stdio: 'ignore' }), 'exit');
 }
 
 /** Ends when all of it has left this process. */

@@ -51,7 +51,7 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     flags: {},
     switches: new Set(Object.keys(commandRow(command).switches).filter((name) => parsed[name] === true)),
     values: ownValues(commandRow(command), parsed),
-    app: commandRow(command).takesApp ? rest[0] : undefined,
+    app: rest[commandRow(command).takesApp ? 0 : commandRow(command).takes.indexOf('app?')],
     appHint: hint,
     word: commandRow(command).takesApp ? undefined : rest[0],
     words: rest,
@@ -91,14 +91,15 @@ export function isCompletionRequest(args: readonly string[]): boolean {
 
 /** yargs prints the answer itself, one word a line. */
 export async function printCompletions(args: readonly string[]): Promise<void> {
-  await parser(args).parseAsync();
+  await parser(args, true).parseAsync();
 }
 
 export function printCompletionScript(): void {
   parser([]).showCompletionScript();
 }
 
-function parser(args: readonly string[]): Argv {
+/** @param completes knows the words that a command takes, which else are left as they are */
+function parser(args: readonly string[], completes = false): Argv {
   const instance = yargs([...args])
     .scriptName('swarm')
     .detectLocale(false)
@@ -124,14 +125,16 @@ function parser(args: readonly string[]): Argv {
       version: { alias: 'v', boolean: true, describe: 'show the version' },
     });
   for (const command of COMMAND_NAMES) {
-    const { describe, options, switches, values } = commandRow(command);
+    const { describe, options, switches, values, words } = commandRow(command);
+    const word = completes && words.length > 0 ? ' [word]' : '';
     instance.options(yargsSwitches(switches, false)).options(yargsValues(values, false));
-    instance.command(command, describe, (inner) =>
-      inner
+    instance.command(command + word, describe, (inner: Argv) => {
+      if (word !== '') inner.positional('word', { choices: words });
+      return inner
         .options(yargsOptions(options, true))
         .options(yargsSwitches(switches, true))
-        .options(yargsValues(values, true)),
-    );
+        .options(yargsValues(values, true));
+    });
   }
   return instance;
 }
@@ -229,9 +232,17 @@ function refuseWords(
         `arguments for the app come after --.${hint}`,
     );
   }
-  if (appArguments.length > 0) throw usageError('SWARM_BAD_USAGE', `swarm ${command} takes nothing after --`);
+  if (appArguments.length > 0 && !row.takesAppArguments)
+    throw usageError('SWARM_BAD_USAGE', `swarm ${command} takes nothing after --`);
   if (row.takes.length > 0) {
     const required = row.takes.filter((name) => !name.endsWith('?')).length;
+    if (row.words.length > 0 && !row.words.includes(first ?? '')) {
+      const got = first === undefined ? 'nothing' : JSON.stringify(first) + didYouMean(first, row.words);
+      throw usageError(
+        'SWARM_BAD_USAGE',
+        `swarm ${command} takes one of ${row.words.join(', ')}, got ${got}`,
+      );
+    }
     if (words.length >= required && words.length <= row.takes.length) return;
     const got = words.length === 0 ? 'nothing' : words.map((word) => JSON.stringify(word)).join(' ');
     throw usageError(

@@ -16,6 +16,8 @@ export interface CommandRow {
   readonly words: readonly string[];
   /** Names of the free words that it takes, each of them required unless it ends with `?`. */
   readonly takes: readonly string[];
+  /** What comes after `--` is for the app. */
+  readonly takesAppArguments?: true;
   /** Command line → what it does. */
   readonly examples: readonly (readonly [string, string])[];
 }
@@ -70,6 +72,18 @@ export const COMMANDS = {
       ['swarm jobs', 'a table, the oldest first'],
       ['swarm jobs --slow', 'which of them take unusually long?'],
       ['swarm jobs --json', 'for scripts'],
+    ],
+  },
+  limits: {
+    ...base,
+    usage: '[options]',
+    describe: 'limiters used of late: who holds, who waits, how long',
+    options: REGISTRY_OPTIONS,
+    switches: JSON_SWITCH,
+    values: { limit: ['N', 'at most so many, the last used first (default: 1000)'] },
+    examples: [
+      ['swarm limits', 'a table, the last used first'],
+      ['swarm limits --json', 'for scripts'],
     ],
   },
   deaths: {
@@ -166,6 +180,24 @@ export const COMMANDS = {
       ['swarm scale web1 mail=4', 'of one group'],
     ],
   },
+  doctor: {
+    ...base,
+    usage: '[app] [options]',
+    describe: 'what commonly goes wrong: checks, each with what to do',
+    options: OPTION_NAMES,
+    switches: { ...JSON_SWITCH, watch: 'again every 10 s, until it is interrupted' },
+    values: {
+      'db-max': ['N', "connections that the app's database allows"],
+      'db-pool': ['N', 'connections in the pool of one child (default: one a job)'],
+    },
+    takesApp: true,
+    examples: [
+      ['swarm doctor', 'Redis, queues, fleet, machine, app'],
+      ['swarm doctor --db-max 100 --db-pool 5', 'and the pools of the children'],
+      ['swarm doctor --json | jq ".[] | select(.status != "ok")"', 'for scripts; exit 1 on a fail'],
+      ['swarm doctor --watch', 'while you mend it'],
+    ],
+  },
   redis: {
     ...base,
     usage: '[cli|stop] [options]',
@@ -189,6 +221,30 @@ export const COMMANDS = {
     examples: [
       ['swarm config', 'as a table'],
       ['swarm config --count 8 --json', 'what these flags would give'],
+    ],
+  },
+  init: {
+    ...base,
+    usage: '<platform> [app] [options] [-- app arguments]',
+    describe: 'a file for systemd, upstart, heroku, docker or kubernetes',
+    options: OPTION_NAMES,
+    switches: {
+      write: 'to the file where the platform looks for it, not to stdout',
+      force: 'overwrite the file if it is there',
+    },
+    values: {
+      output: ['F', 'to this file'],
+      name: ['NAME', "of the service (default: name of the app's package)"],
+      user: ['U', "that the service runs as (default: who owns the app's directory)"],
+    },
+    words: ['systemd', 'upstart', 'heroku', 'docker', 'kubernetes'],
+    takes: ['platform', 'app?'],
+    takesAppArguments: true,
+    examples: [
+      ['swarm init systemd --count 4 ./worker.js', 'prints a unit'],
+      ['swarm init systemd --max-memory 400MB --write', 'writes it, with a MemoryMax that fits'],
+      ['swarm init heroku --write', 'writes a Procfile'],
+      ['swarm init kubernetes --output k8s.yaml', 'writes there'],
     ],
   },
   completion: {

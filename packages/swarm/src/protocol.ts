@@ -207,6 +207,8 @@ export type MasterMessage =
       death: DeathNotice | null;
       /** Exact deaths at which a job is failed for good; null: never. */
       quarantineAfter: number | null;
+      /** The dead child used limiters, and may hold leases of them. */
+      usesLimits: boolean;
     }
   | { type: 'sweep'; sweepId: string; holding: LostHolding }
   /** Of the sibling `owner`, whose loop does not turn. */
@@ -215,6 +217,8 @@ export type MasterMessage =
 
 export type ChildMessage =
   | { type: 'workerStarted'; worker: WorkerInfo }
+  /** It was closed, and holds no job any more. */
+  | { type: 'workerEnded'; worker: WorkerInfo }
   | { type: 'ready'; bullmqVersion: string | null; concurrency: number; canRelease: boolean }
   | { type: 'beat'; beat: Beat }
   /** Of the queues of a swarm app that have a timeout of their own; null: none at all. */
@@ -227,6 +231,10 @@ export type ChildMessage =
   | { type: 'uncaught'; phase: 'boot' | 'run'; message: string; stack: string }
   /** Answer to `release`. `unserved` names queues of the request that no Worker here serves. */
   | { type: 'released'; releaseId: string; jobs: ReleasedJob[]; unserved: string[]; error: string | null }
+  /** Limiters are used here from now on. */
+  | { type: 'limitsUsed' }
+  /** Leases of a dead child, freed with its release. */
+  | { type: 'leasesFreed'; owner: string; leases: number; error: string | null }
   /** Answer to `sweep`. */
   | {
       type: 'swept';
@@ -351,6 +359,7 @@ const MASTER_FIELDS: Fields<MasterMessage> = {
       }),
     ),
     quarantineAfter: nullOr(isCount),
+    usesLimits: isBoolean,
   },
   sweep: {
     sweepId: isString,
@@ -379,6 +388,7 @@ const MASTER_FIELDS: Fields<MasterMessage> = {
 
 const CHILD_FIELDS: Fields<ChildMessage> = {
   workerStarted: { worker: isWorkerInfo },
+  workerEnded: { worker: isWorkerInfo },
   ready: { bullmqVersion: nullOr(isString), concurrency: isCount, canRelease: isBoolean },
   beat: {
     beat: record({
@@ -428,6 +438,8 @@ const CHILD_FIELDS: Fields<ChildMessage> = {
     unserved: listOf(isString),
     error: nullOr(isString),
   },
+  limitsUsed: {},
+  leasesFreed: { owner: isString, leases: isCount, error: nullOr(isString) },
   swept: {
     sweepId: isString,
     served: isBoolean,

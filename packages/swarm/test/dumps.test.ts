@@ -47,6 +47,7 @@ function setUp(t: TestContext, { watchdog = true, clockOffsetMs = 0 } = {}) {
     group: 'default',
     generation: 0,
     jobs: [{ queue: 'mail', id: '7', name: 'welcome', startedAtMs: 5 }],
+    sawJobs: () => {},
     beat: null,
     watchdog: watchdog ? { send: (order) => void orders.push(order) } : null,
   };
@@ -155,7 +156,12 @@ describe('a dump', () => {
     answer();
     const record = await asked;
     assert.equal(dumps.latest(child.identity), record);
-    const exit = { identity: child.identity, exit: { code: null, signal: 'SIGKILL' as const }, waiting: [] };
+    const exit = {
+      identity: child.identity,
+      exit: { code: null, signal: 'SIGKILL' as const },
+      waiting: [],
+      drained: null,
+    };
     const notice = noticeOf(exit, 'stuck', 1, record);
     assert.deepEqual(notice.pinned, { queue: 'mail', id: '7' });
     assert.match(notice.detail, /^in RegExp\.test ← parse/);

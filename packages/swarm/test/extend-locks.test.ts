@@ -66,7 +66,12 @@ function openScene(t: TestContext, { module }: BullmqRelease, redis: TestRedis, 
     lockDuration: SHORT_MS,
   });
   t.after(() => Promise.all([worker.close(), fetcher.close(), queue.close()]));
-  const workers = new Workers(null, { onStarted: () => {}, onStaleEnd: () => {}, onOpenEnd: () => {} });
+  const workers = new Workers(null, {
+    onStarted: () => {},
+    onEnded: () => {},
+    onStaleEnd: () => {},
+    onOpenEnd: () => {},
+  });
   workers.add(worker as unknown as BullWorker);
   const lockOf = (id: string): string => `${queue.toKey(id)}:lock`;
   return {

@@ -139,7 +139,12 @@ function openScene(
   const made = new module.Worker(name, async () => {}, { ...options, connection, autorun: false });
   t.after(() => Promise.all([made.close(), queue.close()]));
   const worker = made as unknown as BullWorker;
-  const workers = new Workers(null, { onStarted: () => {}, onStaleEnd: () => {}, onOpenEnd: () => {} });
+  const workers = new Workers(null, {
+    onStarted: () => {},
+    onEnded: () => {},
+    onStaleEnd: () => {},
+    onOpenEnd: () => {},
+  });
   workers.add(worker);
   if (hasBegun) {
     // a job of before, which makes it one that is fetched for

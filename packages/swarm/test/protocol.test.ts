@@ -120,6 +120,7 @@ const masterMessage: fc.Arbitrary<MasterMessage> = fc.oneof(
     releaseId: fc.string(),
     holdings: fc.array(holding, { maxLength: 3 }),
     death: fc.option(death),
+    usesLimits: fc.boolean(),
     quarantineAfter: fc.option(fc.nat()),
   }),
 );

@@ -75,6 +75,7 @@ function master(children: ChildRecord[], more: Partial<MasterRecord> = {}): Mast
     owed: [],
     jobMemory: [],
     jobDurations: [],
+    clockOffsetMs: null,
     rttUs: 200,
     ...more,
   };

@@ -476,7 +476,12 @@ function openScene(t: TestContext, { module }: BullmqRelease, { port }: TestRedi
     /** Living children, each with a Worker of this queue (and of others). */
     siblings: (count: number, ...others: string[]): Workers[] =>
       Array.from({ length: count }, () => {
-        const workers = new Workers(null, { onStarted: () => {}, onStaleEnd: () => {}, onOpenEnd: () => {} });
+        const workers = new Workers(null, {
+          onStarted: () => {},
+          onEnded: () => {},
+          onStaleEnd: () => {},
+          onOpenEnd: () => {},
+        });
         for (const name of [queue.name, ...others]) workers.add(worker({}, name) as unknown as BullWorker);
         return workers;
       }),

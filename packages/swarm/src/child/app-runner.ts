@@ -4,9 +4,11 @@ import type { ChildOptions } from '../child-options.js';
 import { missingForAlone } from '../fetch/alone-worker.js';
 import type { Consumer } from '../fetch/consumer.js';
 import { StockConsumer } from '../fetch/stock-consumer.js';
+import { reschedulingOverLimit } from '../limiter/around-processor.js';
+import { provideSurroundings } from '../limiter/meeting.js';
 import type { JobRef, QueueTimeout } from '../protocol.js';
 import { wake } from '../recovery/move-job.js';
-import { connect } from '../redis/connect.js';
+import { type ConnectionRole, connect, type RedisClient } from '../redis/connect.js';
 import { parseRedisUrl } from '../redis/url.js';
 import type { AppDefinition } from './app-registration.js';
 import type { BullJob, FoundBullmq } from './bullmq.js';
@@ -47,14 +49,22 @@ export async function runApp(
     around.warn(`bullmq ${bullmq.version} has no ${missing}: jobs to blame for a death do not run alone`);
   const timeouts = queues.flatMap(([name, queue]) => timeoutOf(name, queue));
   if (timeouts.length > 0) around.onJobTimeouts(timeouts);
-  const closeBoot = await app.options.boot?.();
   const target = parseRedisUrl(options.redisUrl, '--redis');
+  if (target.kind === 'cluster') checkClusterPrefix(options.prefix);
+  const connectAs = (name: string, role: ConnectionRole): RedisClient =>
+    connect(target, { name, role, tlsNoVerify: options.redisTlsNoVerify });
+  const connection = connectAs('swarm-child', 'jobs');
+  provideSurroundings({ client: connection, connect: (name) => connectAs(name, 'blocking') });
+  const closeBoot = await app.options.boot?.();
   const consumer: Consumer = new StockConsumer({
     bullmq: bullmq.module,
-    connection: connect(target, { name: 'swarm-child', role: 'jobs', tlsNoVerify: options.redisTlsNoVerify }),
+    connection,
     prefix: options.prefix,
     concurrency: options.concurrency ?? DEFAULT_CONCURRENCY,
-    queues: queues.map(([name, queue]) => ({ name, process: processorOf(name, queue) })),
+    queues: queues.map(([name, queue]) => ({
+      name,
+      process: reschedulingOverLimit(processorOf(name, queue)),
+    })),
     abortSignalOf: around.abortSignalOf,
     onWaiting: around.onWaiting,
     wake,
@@ -65,6 +75,15 @@ export async function runApp(
     await consumer.close(force);
     if (typeof closeBoot === 'function') await closeBoot();
   };
+}
+
+/** What a script or a blocking command names must be in one slot: all keys of all queues. */
+function checkClusterPrefix(prefix: string): void {
+  if (/\{[^{}]+\}/.test(prefix)) return;
+  throw new Error(
+    `SWARM_CLUSTER_PREFIX: --prefix ${JSON.stringify(prefix)} has no hash tag, and on Redis Cluster the keys of the queues must ` +
+      `share one: --prefix '{${prefix}}' (producers: prefix: '{${prefix}}')`,
+  );
 }
 
 function chooseQueues(app: AppOptions, { queues }: ChildOptions): [string, QueueOptions][] {

@@ -7,8 +7,10 @@ import type { Worker } from 'node:worker_threads';
 import type { ChildOptions } from '../child-options.js';
 import type { Consumer } from '../fetch/consumer.js';
 import { identityOf } from '../identity.js';
+import { onFirstUse } from '../limiter/meeting.js';
 import type { GivenUpJob, MasterMessage } from '../protocol.js';
 import { extendLocks } from '../recovery/extend-locks.js';
+import { freeLeases, freeOwnLeases } from '../recovery/free-leases.js';
 import { canRelease, type Released, releaseHoldings } from '../recovery/release.js';
 import { Strays } from '../recovery/strays.js';
 import { sweepHolding } from '../recovery/sweep.js';
@@ -70,6 +72,7 @@ class ChildRuntime {
         if (this.#options.queues.length > 0) void this.#refuseQueues();
         else this.#readyWith(worker);
       },
+      onEnded: (worker) => this.#channel.send({ type: 'workerEnded', worker }),
       onStaleEnd: ({ queue, id }) => {
         const message = `job ${queue}/${id} ended here after it was no longer ours: its result is not kept`;
         this.#channel.send({ type: 'log', level: 'debug', message });
@@ -111,6 +114,7 @@ class ChildRuntime {
       this.#provideContext(ownThread);
     }
     this.#instrument();
+    onFirstUse(() => this.#channel.send({ type: 'limitsUsed' }));
     provideRuntime({ track: (worker) => this.#workers.track(worker as BullWorker) });
     onAppDefined((app) => void this.#runApp(app));
     setTimeout(() => this.#hint(), HINT_MS).unref();
@@ -294,6 +298,17 @@ class ChildRuntime {
     } finally {
       this.#releases.delete(releaseId);
     }
+    await this.#freeLeases(releaseId, order.usesLimits);
+  }
+
+  /** Of a dead child: the id of its release is its identity. */
+  async #freeLeases(owner: string, usesLimits: boolean): Promise<void> {
+    try {
+      const leases = await freeLeases(owner, usesLimits);
+      if (leases > 0) this.#channel.send({ type: 'leasesFreed', owner, leases, error: null });
+    } catch (error) {
+      this.#channel.send({ type: 'leasesFreed', owner, leases: 0, error: describe(error).message });
+    }
   }
 
   async #sweep({ sweepId, holding }: Extract<MasterMessage, { type: 'sweep' }>): Promise<void> {
@@ -328,6 +343,8 @@ class ChildRuntime {
     this.#reportKinds();
     // a job that was handed back and still runs would be waited for
     const force = this.#workers.busy > 0;
+    // what closes next may be the connection that they are freed on
+    await freeOwnLeases();
     if (this.#closeApp) await this.#closeApp(force);
     const ran = await this.#signals.run();
     if (!ran) await Promise.all(this.#workers.list.map((worker) => worker.close(force)));

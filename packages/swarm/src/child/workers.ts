@@ -7,6 +7,7 @@
  */
 import { errorMonitor } from 'node:events';
 import { type ActiveJob, type GivenUpJob, MAX_LISTED_JOBS, type WorkerInfo } from '../protocol.js';
+import { moveToWait, wake } from '../recovery/move-job.js';
 import { type BullJob, type BullModule, type BullWorker, lockTimesOf, redisIdOfWorker } from './bullmq.js';
 import { FetchLog } from './fetch-log.js';
 import { JobBoard } from './job-board.js';
@@ -29,6 +30,8 @@ export interface HeldJob extends ActiveJob {
 
 export interface WorkersListener {
   onStarted(worker: BullWorker, info: WorkerInfo): void;
+  /** It was closed, and holds nothing. */
+  onEnded(info: WorkerInfo): void;
   /** A run came to its end after its job was no longer ours: what it returned counts for nothing. */
   onStaleEnd(job: ActiveJob): void;
   /** A run came to its end, and its job neither completed nor failed: it was delayed, or Redis has refused its end. */
@@ -51,6 +54,8 @@ export class Workers {
   /** null: each Worker's own. */
   readonly #concurrency: number | null;
   #quiet = false;
+  /** Those that the app has paused itself stay so. */
+  readonly #pausedHere = new Set<BullWorker>();
   #onIdle: (() => void)[] = [];
 
   constructor(concurrency: number | null, listener: WorkersListener) {
@@ -113,12 +118,17 @@ export class Workers {
     worker.on('lockRenewalFailed', (ids: readonly string[]) => {
       for (const job of this.#held) if (job.worker === worker && ids.includes(job.id)) job.stale = true;
     });
-    worker.on('closed', () => this.#workers.delete(worker));
+    worker.on('closed', () => {
+      this.#workers.delete(worker);
+      this.#pausedHere.delete(worker);
+      // closed by force, it may leave jobs behind: they are still looked for if this child dies
+      if (!this.held.some((held) => held.worker === worker)) this.#listener.onEnded(info);
+    });
     // a listener for `error` itself would keep BullMQ from printing what nobody else listens to
     worker.on(errorMonitor, () => {
       this.logOf(worker).hadTrouble = true;
     });
-    if (this.#quiet) void worker.pause(true);
+    if (this.#quiet) this.#pause(worker, false);
     this.#listener.onStarted(worker, info);
   }
 
@@ -205,16 +215,21 @@ export class Workers {
   /** Takes no new jobs. `forGood` also ends the waits for jobs, from which there is no way back. */
   quiet(forGood = false): void {
     this.#quiet = true;
-    for (const worker of this.#workers.keys()) {
-      worker.pause(!forGood).catch(() => {
-        // a Worker without Redis takes no jobs either
-      });
-    }
+    for (const worker of this.#workers.keys()) this.#pause(worker, forGood);
+  }
+
+  #pause(worker: BullWorker, forGood: boolean): void {
+    if (!worker.isPaused()) this.#pausedHere.add(worker);
+    worker.pause(!forGood).catch(() => {
+      // a Worker without Redis takes no jobs either
+    });
   }
 
   async resume(): Promise<void> {
     this.#quiet = false;
-    await Promise.all([...this.#workers.keys()].map((worker) => worker.resume()));
+    const paused = [...this.#pausedHere];
+    this.#pausedHere.clear();
+    await Promise.all(paused.map((worker) => worker.resume()));
   }
 
   /** Asks a run to end by itself, in the ways that its processor may listen to. */
@@ -246,6 +261,14 @@ export class Workers {
     clearTimeout(timer);
   }
 
+  async #putBack(worker: BullWorker, job: BullJob, token: string): Promise<void> {
+    try {
+      if (await moveToWait(job, token)) await wake(worker);
+    } catch {
+      this.#listener.onOpenEnd(worker);
+    }
+  }
+
   get #isIdle(): boolean {
     for (const { givenUp } of this.#held) if (!givenUp) return false;
     return true;
@@ -269,7 +292,7 @@ export class Workers {
 
   #follow(worker: BullWorker, job: BullJob, token: string, run: () => Promise<unknown>): Promise<unknown> {
     // fetched by a wait that was under way when this child went quiet
-    if (this.#quiet) return job.moveToWait(token).then(ignore, ignore);
+    if (this.#quiet) return this.#putBack(worker, job, token);
     if (this.#disowned.delete(ownership(worker, job.id ?? '', token))) return Promise.resolve();
     const held: HeldJob = {
       queue: worker.name,
@@ -326,5 +349,3 @@ function attemptOf({ attemptsStarted, attemptsMade }: BullJob): number | null {
   if (typeof attemptsStarted === 'number') return Math.max(1, attemptsStarted);
   return typeof attemptsMade === 'number' ? attemptsMade + 1 : null;
 }
-
-function ignore(): void {}

@@ -40,7 +40,10 @@ const CURIOUS: ReadonlySet<DumpTrigger> = new Set(['signal', 'command']);
 
 /** What is asked of a child that is dumped. */
 export interface Dumped
-  extends Pick<ChildHandle, 'identity' | 'pid' | 'slot' | 'group' | 'generation' | 'jobs' | 'beat'> {
+  extends Pick<
+    ChildHandle,
+    'identity' | 'pid' | 'slot' | 'group' | 'generation' | 'jobs' | 'sawJobs' | 'beat'
+  > {
   watchdog: Pick<WatchdogPipe, 'send'> | null;
 }
 
@@ -106,18 +109,16 @@ export class Dumps {
     return done;
   }
 
-  /** @returns what its watchdog has found; null: it cannot be read */
-  hear(child: Dumped, message: Extract<WatchdogMessage, { type: 'dump' | 'returned' }>): Findings | null {
+  hear(child: Dumped, message: Extract<WatchdogMessage, { type: 'dump' | 'returned' }>): void {
     const findings = decodeFindings(message.findings);
     if (message.type === 'returned') {
       const blockedMs = this.#latest.get(child.identity)?.record.blockedMs ?? 0;
       const order: DumpOrder = { id: randomUUID(), trigger: 'stuck', about: null, notes: [], blockedMs };
       if (findings) void this.#keep(this.#complete(child, order, findings), child);
-      return findings;
+      return;
     }
     const underway = this.#underway.get(child.identity);
     if (underway?.dumpId === message.dumpId) underway.settle(findings ?? outside(child, 'it cannot be read'));
-    return findings;
   }
 
   /** The newest of the block that goes on; null: there is none. */
@@ -146,6 +147,7 @@ export class Dumps {
     const findings = await this.#ask(child, answered, order.id);
     this.#underway.delete(child.identity);
     if (!findings) return null;
+    child.sawJobs(findings.jobs);
     const record = this.#complete(child, order, findings);
     await this.#keep(record, child);
     return record;

@@ -111,6 +111,16 @@ export class Narrator {
     });
   }
 
+  leasesFreed(child: ChildHandle, { owner, leases, error }: Message<'leasesFreed'>): void {
+    if (error)
+      this.log.warn('leases of limiters not freed: they end by themselves', {
+        ...where(child),
+        owner,
+        error,
+      });
+    if (leases > 0) this.log.info('leases freed', { ...where(child), owner, leases });
+  }
+
   kill(child: ChildHandle, reason: KillReason): void {
     this.log.warn('kill', { ...where(child), reason });
   }

@@ -7,7 +7,7 @@ import type { Config, GroupConfig } from '../config.js';
 import { EXIT, type ExitCode } from '../errors.js';
 import type { Logger } from '../log.js';
 import { ChildHandle, type Exit, isDrained } from '../process/child-handle.js';
-import { forkChild } from '../process/fork.js';
+import { type Forked, forkChild } from '../process/fork.js';
 import { type Sample, Sampler } from '../process/memory.js';
 import type { ChildMessage } from '../protocol.js';
 import { holdingsOf } from '../recovery/holdings.js';
@@ -48,6 +48,7 @@ import { JobTimeouts } from './job-timeouts.js';
 import { LimitWatch } from './limit-watch.js';
 import { LostHosts } from './lost-hosts.js';
 import { Narrator, where } from './narrator.js';
+import { type MasterView, type Onlooker, Onlookers } from './onlookers.js';
 import { childRecord, emptySeatRecord, masterState, onRedisClock } from './records.js';
 import { listenToSignals } from './signals.js';
 import { UsualDurations } from './usual-durations.js';
@@ -75,6 +76,9 @@ export interface MasterParts {
   /** What predecessors' children left behind. */
   orphans: readonly Orphan[];
   rescue: Rescue;
+  onlookers?: readonly Onlooker[];
+  /** Whether signals of this process are the master's; default true. */
+  listensToSignals?: boolean;
 }
 
 export class MasterShell {
@@ -93,6 +97,8 @@ export class MasterShell {
   readonly #jobTimeouts: JobTimeouts;
   readonly #idleChildren: IdleChildren;
   readonly #jobLedger = new JobLedger();
+  readonly #onlookers: Onlookers;
+  readonly view: MasterView;
   readonly #usualDurations = new UsualDurations();
   /** By identity. */
   readonly #children = new Map<string, ChildHandle>();
@@ -116,13 +122,22 @@ export class MasterShell {
     this.#parts = parts;
     this.#log = log;
     this.#narrator = new Narrator(log);
+    this.#onlookers = new Onlookers(parts.onlookers ?? [], log);
     this.#debts = new Debts(parts.orphans);
-    const { drainTimeoutMs, bootTimeoutMs, stuckAfterMs, stuckKillAfterMs } = config;
+    const { drainTimeoutMs, bootTimeoutMs, stuckAfterMs, stuckKillAfterMs, stuckKillMindsLocks } = config;
     this.#state = initialState(
       config.groups,
-      { ...DEFAULT_POLICY, drainTimeoutMs, bootTimeoutMs, stuckAfterMs, stuckKillAfterMs },
+      {
+        ...DEFAULT_POLICY,
+        drainTimeoutMs,
+        bootTimeoutMs,
+        stuckAfterMs,
+        stuckKillAfterMs,
+        stuckKillMindsLocks,
+      },
       performance.now(),
     );
+    this.view = this.#viewOf(parts.info);
     this.#limits = new LimitWatch({
       groups: config.groups,
       log,
@@ -190,10 +205,13 @@ export class MasterShell {
     const finished = new Promise<ExitCode>((resolve) => {
       this.#finish = resolve;
     });
-    const stopListening = listenToSignals({
-      onEvent: (event, signal) => this.#onSignal(event, signal),
-      onDump: () => this.#dumpAll(),
-    });
+    const { listensToSignals = true } = this.#parts;
+    const stopListening = listensToSignals
+      ? listenToSignals({
+          onEvent: (event, signal) => this.#onSignal(event, signal),
+          onDump: () => this.#dumpAll(),
+        })
+      : () => {};
     const ticker = setInterval(() => this.#tick(), TICK_MS);
     this.#tick();
     const code = await finished;
@@ -248,15 +266,21 @@ export class MasterShell {
     this.#queue.push(event);
     if (this.#deciding) return;
     this.#deciding = true;
-    for (let next = this.#queue.shift(); next; next = this.#queue.shift()) {
-      const nowMs = performance.now();
-      const { state, effects } = decide(this.#state, next, { nowMs, random: Math.random() });
-      this.#state = state;
-      this.#center.observe(state, effects, nowMs);
-      for (const effect of effects) this.#carryOut(effect);
+    try {
+      for (let next = this.#queue.shift(); next; next = this.#queue.shift()) this.#decide(next);
+    } finally {
+      this.#deciding = false;
     }
-    this.#deciding = false;
     this.#setDueTimer();
+  }
+
+  #decide(event: SupervisorEvent): void {
+    const nowMs = performance.now();
+    const { state, effects } = decide(this.#state, event, { nowMs, random: Math.random() });
+    this.#state = state;
+    this.#center.observe(state, effects, nowMs);
+    for (const effect of effects) this.#carryOut(effect);
+    this.#onlookers.decided(effects, this.view);
   }
 
   #carryOut(effect: Effect): void {
@@ -282,6 +306,7 @@ export class MasterShell {
           holdings: this.#debts.holdingsOf(effect.owner),
           death: this.#debts.deathOf(effect.owner),
           quarantineAfter: this.#parts.config.quarantineAfter,
+          usesLimits: this.#debts.usedLimits(effect.owner),
         });
         return;
       case 'extendLocks': {
@@ -322,23 +347,26 @@ export class MasterShell {
   async #spawn({ slot: index, seat, generation }: Extract<Effect, { type: 'spawn' }>): Promise<void> {
     const { config, info, redisUrl, redisIsEmbedded } = this.#parts;
     const group = this.#groupOf(index);
+    const order = { config, group, slot: index, generation, host: info.host, redisUrl, redisIsEmbedded };
+    let forked: Forked;
     try {
-      const order = { config, group, slot: index, generation, host: info.host, redisUrl, redisIsEmbedded };
-      const child = new ChildHandle(await forkChild(order), index, group.name, generation, {
-        onMessage: (from, message) => this.#onMessage(from, message),
-        onWatchdog: (from, message) => this.#onWatchdog(from, message),
-        onMalformed: (from, why) => this.#narrator.malformed(from, why),
-        onLine: ({ slot, pid }, stream, text) => this.#log.childOutput({ slot, pid, stream, text }),
-        onExit: (from, exit) => this.#onExit(from, exit),
-      });
-      const { identity, pid } = child;
-      this.#children.set(identity, child);
-      this.#deaths.born(child);
-      this.#narrator.spawned(child);
-      this.#enqueue({ type: 'childSpawned', slot: index, seat, identity, pid, generation });
+      forked = await forkChild(order);
     } catch (error) {
       this.#enqueue({ type: 'spawnFailed', slot: index, seat, error: (error as Error).message });
+      return;
     }
+    const child = new ChildHandle(forked, index, group.name, generation, {
+      onMessage: (from, message) => this.#onMessage(from, message),
+      onWatchdog: (from, message) => this.#onWatchdog(from, message),
+      onMalformed: (from, why) => this.#narrator.malformed(from, why),
+      onLine: ({ slot, pid }, stream, text) => this.#log.childOutput({ slot, pid, stream, text }),
+      onExit: (from, exit) => this.#onExit(from, exit),
+    });
+    const { identity, pid } = child;
+    this.#children.set(identity, child);
+    this.#deaths.born(child);
+    this.#narrator.spawned(child);
+    this.#enqueue({ type: 'childSpawned', slot: index, seat, identity, pid, generation });
   }
 
   #onWatchdog(child: ChildHandle, message: WatchdogMessage): void {
@@ -349,6 +377,7 @@ export class MasterShell {
 
   #onMessage(child: ChildHandle, message: ChildMessage): void {
     const { slot, identity } = child;
+    this.#onlookers.heard(slot, child.group, message);
     switch (message.type) {
       case 'ready':
         this.#narrator.ready(child, message);
@@ -363,6 +392,8 @@ export class MasterShell {
         this.#enqueue({ type: 'releaseAnswered', releaseId, by: identity, error, unserved });
         return;
       }
+      case 'leasesFreed':
+        return this.#narrator.leasesFreed(child, message);
       case 'swept':
         return this.#lostHosts.onSwept(child, message);
       case 'notConsuming':
@@ -387,6 +418,7 @@ export class MasterShell {
       case 'log':
         return this.#narrator.relayed(child, message);
       case 'workerStarted':
+      case 'workerEnded':
         return this.#reporter.changed();
       case 'jobMemory':
         return this.#jobLedger.add(message.kinds);
@@ -394,6 +426,7 @@ export class MasterShell {
         return this.#usualDurations.add(message.kinds);
       case 'jobTimeouts':
       case 'waiting':
+      case 'limitsUsed':
       case 'addonLoaded':
       case 'beat':
         return;
@@ -404,8 +437,10 @@ export class MasterShell {
     const { slot: index, identity, pid } = child;
     const drained = isDrained(child);
     const holdings = holdingsOf(child.workers, child.jobs);
-    const held = holdings.length > 0;
-    if (held && !drained) this.#debts.add(identity, holdings);
+    // of a bullmq that cannot put jobs back, the stalled check is all there is
+    const isHopeless = child.readyAtMs !== null && !child.canRelease;
+    const held = holdings.length > 0 && !isHopeless;
+    if (held && !drained) this.#debts.add(identity, holdings, child.usesLimits);
     const slot = this.#slot(index);
     const sample = this.#samples.get(pid);
     const told = slot && childrenOf(slot).find((other) => other.identity === identity);
@@ -419,7 +454,11 @@ export class MasterShell {
       noticeOf(child, judged.cause, Date.now(), dump, this.#jobTimeouts.givenUpBy(identity)),
     );
     const death: LastDeath = { atMs: Date.now(), identity, pid, code, signal, cause: judged.cause };
-    if (slot) this.#last.set(index, { record: childRecord(slot, child, sample, death), death });
+    if (slot) {
+      const record = childRecord(slot, child, sample, death);
+      this.#last.set(index, { record, death });
+      this.#onlookers.died({ child: record, death: judged, code, signal });
+    }
     this.#enqueue({ type: 'childExited', slot: index, identity, drained, held });
     this.#judged.delete(identity);
     this.#children.delete(identity);
@@ -461,6 +500,7 @@ export class MasterShell {
     for (const owner of this.#debts.takeGone()) this.#enqueue({ type: 'predecessorFound', owner });
     this.#watchdogs.look();
     this.#dumps.look();
+    this.#onlookers.ticked(this.view);
     this.#jobTimeouts.look();
     void this.#sample();
   }
@@ -490,6 +530,20 @@ export class MasterShell {
     }
   }
 
+  #viewOf(info: MasterInfo): MasterView {
+    const state = () => this.#state;
+    const records = () => this.#state.slots.flatMap((slot) => this.#records(slot));
+    return {
+      info,
+      get state() {
+        return state();
+      },
+      get children() {
+        return records();
+      },
+    };
+  }
+
   #report(clockOffsetMs: number): MasterReport {
     const { info } = this.#parts;
     const { phase, generation, slots } = this.#state;
@@ -503,6 +557,7 @@ export class MasterShell {
       owed: this.#debts.list,
       jobMemory: this.#jobLedger.records,
       jobDurations: this.#usualDurations.records,
+      clockOffsetMs,
     };
   }
 

@@ -68,7 +68,8 @@ export class Watchdogs {
   }
 
   #ask({ slot, identity, workers }: ChildHandle, kind: BlockKind, times: Omit<Look, 'kind'>): void {
-    this.#parts.ask({ type: 'childBlocked', slot, identity, kind, ...times });
+    const lockMs = Math.max(0, ...workers.map(({ lock }) => lock?.durationMs ?? 0));
+    this.#parts.ask({ type: 'childBlocked', slot, identity, kind, lockMs, ...times });
     const pace = lockPaceOf(workers);
     if (!pace || times.silentMs < pace.firstMs) return;
     this.#parts.ask({ type: 'renewalMissed', slot, identity, everyMs: pace.everyMs });

@@ -52,6 +52,8 @@ export class ChildHandle {
   beat: Beat | null = null;
   concurrency = 0;
   canRelease = false;
+  /** It may hold leases of limiters. */
+  usesLimits = false;
   readonly workers: WorkerInfo[] = [];
   /** Jobs in its hands that wait for their turn to run alone. */
   waiting: JobRef[] = [];
@@ -204,6 +206,14 @@ export class ChildHandle {
       case 'workerStarted':
         this.workers.push(message.worker);
         break;
+      case 'workerEnded': {
+        const { queue, tokenPrefix } = message.worker;
+        const at = this.workers.findIndex(
+          (known) => known.queue === queue && known.tokenPrefix === tokenPrefix,
+        );
+        if (at !== -1) this.workers.splice(at, 1);
+        break;
+      }
       case 'ready':
         this.readyAtMs = Date.now();
         this.concurrency = message.concurrency;
@@ -227,12 +237,16 @@ export class ChildHandle {
       case 'drained':
         this.drained = message;
         break;
+      case 'limitsUsed':
+        this.usesLimits = true;
+        break;
       case 'addonLoaded':
         if (this.addons.length < MAX_ADDONS && !this.addons.includes(message.file))
           this.addons.push(message.file);
         break;
       case 'released':
       case 'swept':
+      case 'leasesFreed':
       case 'locksExtended':
       case 'notConsuming':
       case 'queueSeen':

@@ -269,7 +269,7 @@ function parseAnswer(text: string): Answer | null {
   try {
     const { state, message, dumps } = JSON.parse(text) as Answer;
     if (!['accepted', 'news', 'done', 'failed'].includes(state)) return null;
-    const answer = { state, message: String(message) };
+    const answer: Answer = { state, message: String(message) };
     return Array.isArray(dumps) ? { ...answer, dumps: dumps.map(String) } : answer;
   } catch {
     return null;

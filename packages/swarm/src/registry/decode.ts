@@ -85,6 +85,7 @@ export function decodeMaster(
     jobMemory: list(parseJson(hash['jobMemory']), decodeJobMemory),
     jobDurations: list(parseJson(hash['jobDurations']), decodeJobDuration),
     rttUs: numberOf(hash['rttUs'] === undefined ? null : Number(hash['rttUs'])),
+    clockOffsetMs: numberOf(hash['clockOffsetMs'] === undefined ? null : Number(hash['clockOffsetMs'])),
   };
   return { master, warnings };
 }

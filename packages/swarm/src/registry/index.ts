@@ -3,6 +3,7 @@
  */
 import type { DeathRecord } from '../death.js';
 import type { DumpRecord } from '../dump.js';
+import { type LimiterStatus, readLimits, type StatusRedis } from '../limiter/status.js';
 import type { RedisClient } from '../redis/connect.js';
 import { type DeathQuery, type DeathsReading, readDeaths } from './deaths.js';
 import { type DumpQuery, type DumpsReading, readDumps } from './dumps.js';
@@ -44,6 +45,7 @@ export type {
   PendingIo,
   StartedProcess,
 } from '../dump.js';
+export type { LimiterStatus } from '../limiter/status.js';
 export type { ActiveJob, Blame, WorkerInfo } from '../protocol.js';
 export type { Answer } from './commands.js';
 export type { DeathQuery, DeathsReading } from './deaths.js';
@@ -147,6 +149,14 @@ export class Registry {
   /** The same, with what was skipped. */
   readDumps(query: DumpQuery = {}): Promise<DumpsReading> {
     return this.#read((client) => readDumps(client, this.namespace, query));
+  }
+
+  /**
+   * Limiters of `bullmq-swarm/limiter` that were used on this Redis in the last quarter of an hour, by whatever
+   * program; the last used first, at most `limit` (default 1000).
+   */
+  limits({ limit = 1_000 }: { limit?: number | undefined } = {}): Promise<LimiterStatus[]> {
+    return this.#read((client) => readLimits(client as RegistryClient & StatusRedis, limit));
   }
 
   /** Masters with Redis's time of the reading, which ages are to be counted from, and what was skipped. */

@@ -139,6 +139,8 @@ export interface MasterRecord {
   jobDurations: JobDurationRecord[];
   /** Last round trip of a beat, microseconds. */
   rttUs: number | null;
+  /** Redis's clock minus its host's, ms; null: not known yet, or written by a version that did not say it. */
+  clockOffsetMs: number | null;
 }
 
 /** One running job, as `swarm jobs --json` prints it. */

@@ -26,6 +26,8 @@ export interface MasterReport {
   owed: readonly Owed[];
   jobMemory: readonly JobMemoryRecord[];
   jobDurations: readonly JobDurationRecord[];
+  /** Redis's clock minus this host's, ms, as of the beat before; missing: not known yet. */
+  clockOffsetMs?: number | undefined;
 }
 
 export interface BeatReply {
@@ -127,6 +129,8 @@ function fieldsOf(report: MasterReport, rttUs: number | null): string[] {
   if (report.jobMemory.length > 0) fields.push('jobMemory', toJson(report.jobMemory));
   if (report.jobDurations.length > 0) fields.push('jobDurations', toJson(report.jobDurations));
   if (rttUs !== null && Number.isFinite(rttUs)) fields.push('rttUs', wholeNumber(rttUs));
+  if (rttUs !== null && report.clockOffsetMs !== undefined)
+    fields.push('clockOffsetMs', wholeNumber(report.clockOffsetMs));
   for (const child of report.children) fields.push(`child:${child.identity}`, toJson(trimmed(child)));
   return fields;
 }

@@ -19,6 +19,7 @@ import {
   dropRecycle,
   onReplacementDue,
   onReplacementEvent,
+  paceReplacement,
   promoteNext,
   requestRecycle,
   requestRoll,
@@ -211,9 +212,11 @@ function changePace(
   if (state.phase === 'stopping') return same(state);
   const phase = pace === 'quiet' ? 'quiet' : 'running';
   const slots = state.slots.filter((slot) => index === null || slot.index === index);
-  return chain(index === null ? { ...state, phase } : state, slots, (now, slot) =>
+  const paced = chain(index === null ? { ...state, phase } : state, slots, (now, slot) =>
     tell(now, slot, pace, {}, moment),
   );
+  if (index !== null) return paced;
+  return { ...paced, effects: [...paced.effects, ...slots.flatMap((slot) => paceReplacement(slot, pace))] };
 }
 
 function killChild(state: SupervisorState, identity: string, reason: KillReason): Decision {

@@ -36,6 +36,8 @@ export type MasterEvent =
       kind: BlockKind;
       silentMs: number;
       blockedMs: number;
+      /** The longest lock of its Workers. Default 0. */
+      lockMs?: number;
     }
   /** It has not turned for so long that its locks are in danger; said again and again while that is so. */
   | { type: 'renewalMissed'; slot: number; identity: string; everyMs: number }

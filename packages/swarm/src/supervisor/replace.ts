@@ -86,7 +86,20 @@ export function onReplacementEvent(
   if (next.child.killedFor) return same(state);
   const child: Child = { ...next.child, readyAtMs: moment.nowMs, canRelease: event.canRelease };
   const settling: Next = { ...next, state: 'settling', child, dueAtMs: moment.nowMs + state.policy.settleMs };
-  return place(state, slot, [{ ...slot, next: settling }]);
+  const paced: Effect[] = state.phase === 'quiet' ? [paceEffect(child, 'quiet')] : [];
+  return place(state, slot, [{ ...slot, next: settling }, ...paced]);
+}
+
+/** A new child that settles keeps the master's pace, as those in the seats do. */
+export function paceReplacement(slot: Slot, pace: 'quiet' | 'resume'): Effect[] {
+  const { next } = slot;
+  return next?.state === 'settling' && next.child && !next.child.killedFor
+    ? [paceEffect(next.child, pace)]
+    : [];
+}
+
+function paceEffect({ identity }: Child, pace: 'quiet' | 'resume'): Effect {
+  return { type: 'send', identity, message: { type: pace } };
 }
 
 function seatNext(state: SupervisorState, slot: Slot, next: Next, child: Child, { nowMs }: Moment): Decision {
@@ -126,11 +139,7 @@ function takeSeat(state: SupervisorState, slot: Slot, next: Next, nowMs: number)
   const old: Child = { ...slot.child, leavesFor: reason };
   const { drainTimeoutMs } = state.policy;
   const [expelled, ...effects] = expel(seated, old, drainTimeoutMs, state, nowMs);
-  const quiet: Effect[] =
-    seated.state === 'quiet' && seated.child
-      ? [{ type: 'send', identity: seated.child.identity, message: { type: 'quiet' } }]
-      : [];
-  return place(state, slot, [expelled, done, ...effects, ...quiet]);
+  return place(state, slot, [expelled, done, ...effects]);
 }
 
 function sitDown(slot: Slot, next: Next, state: SupervisorState): Slot {
@@ -197,7 +206,10 @@ function giveUp(state: SupervisorState, slot: Slot, next: Next, error: string, m
     // never at once: what asked for it is not urgent enough to fork in a circle
     const waitMs = state.policy.backoffMaxMs / 2 + backoffMs(state.policy, shortLives, moment.random);
     const retry: Wanted = { ...wanted, dueAtMs: moment.nowMs + waitMs };
-    return place(state, slot, [{ ...slot, next: null, wanted: retry, shortLives }, announcement]);
+    return place(state, slot, [
+      { ...slot, next: null, wanted: slot.wanted ?? retry, shortLives },
+      announcement,
+    ]);
   }
   const isOfAnEarlierRoll = state.roll === 'none' || (next.child?.generation ?? generation) !== generation;
   if (isOfAnEarlierRoll) return place(state, slot, [{ ...slot, next: null }, announcement]);

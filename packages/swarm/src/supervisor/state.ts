@@ -130,6 +130,8 @@ export interface Policy extends StuckPolicy {
   releaseRetryMs: number;
   /** For how long queues that no child works for are asked about: some programs start a Worker late. */
   unservedMs: number;
+  /** Releases that wait for somebody who can carry them out; beyond this the oldest is given up. */
+  maxUnassigned: number;
   /** A gap between ticks beyond this means that the clock jumped or the master was stopped. */
   tiltMs: number;
   /** For how long nobody is killed after that: long enough for everybody to report again. */
@@ -149,10 +151,12 @@ export const DEFAULT_POLICY: Policy = {
   releaseAnswerMs: 3_000,
   releaseRetryMs: 500,
   unservedMs: 10_000,
+  maxUnassigned: 100,
   tiltMs: 4_000,
   calmMs: 2_000,
   stuckAfterMs: 10_000,
   stuckKillAfterMs: 60_000,
+  stuckKillMindsLocks: true,
 };
 
 export interface SupervisorState {
@@ -243,22 +247,21 @@ function deadlines(state: SupervisorState): { dueAtMs: number | null }[] {
     slot,
     slot.next,
     slot.leaving,
-    waits(slot) ? slot.wanted : null,
+    waits(slot, state.lastTickAtMs) ? slot.wanted : null,
   ]);
   return [...inSlots, ...state.releases, ...state.extensions].filter((item) => item !== null);
 }
 
 /** A wish whose time has come already waits for its turn, not for the clock. */
-function waits({ wanted, next, leaving }: Slot): boolean {
-  return wanted !== null && next === null && leaving === null;
+function waits({ wanted, next, leaving }: Slot, lastTickAtMs: number): boolean {
+  return wanted !== null && wanted.dueAtMs > lastTickAtMs && next === null && leaving === null;
 }
 
-/** The next moment after `afterMs` at which a tick would do something; null: nothing is due. */
-export function nextDueAtMs(state: SupervisorState, afterMs = Number.NEGATIVE_INFINITY): number | null {
+/** When a tick would do something next; null: nothing is due. */
+export function nextDueAtMs(state: SupervisorState): number | null {
   let earliest: number | null = null;
   for (const { dueAtMs } of deadlines(state)) {
-    if (dueAtMs !== null && dueAtMs > afterMs && (earliest === null || dueAtMs < earliest))
-      earliest = dueAtMs;
+    if (dueAtMs !== null && (earliest === null || dueAtMs < earliest)) earliest = dueAtMs;
   }
   return earliest;
 }
