@@ -172,6 +172,18 @@ export interface WaitingJob {
   takeInMs: number;
 }
 
+/** A Worker that begins no job although it has room, and jobs wait. */
+export interface NotConsuming {
+  queue: string;
+  prefix: string;
+  redisId: string;
+  /** Jobs; null: its Redis does not answer, so that it cannot know. */
+  waiting: number | null;
+  forMs: number;
+  /** Of its fetcher, in a line. */
+  state: string;
+}
+
 export interface QueueTimeout {
   queue: string;
   timeoutMs: number | null;
@@ -200,7 +212,8 @@ export type MasterMessage =
     }
   | { type: 'sweep'; sweepId: string; holding: LostHolding }
   /** Of the sibling `owner`, whose loop does not turn. */
-  | { type: 'extendLocks'; owner: string; holdings: LockHolding[] };
+  | { type: 'extendLocks'; owner: string; holdings: LockHolding[] }
+  | { type: 'lookAtQueue'; lookId: string; queue: string; prefix: string; redisId: string };
 
 export type ChildMessage =
   | { type: 'workerStarted'; worker: WorkerInfo }
@@ -231,6 +244,10 @@ export type ChildMessage =
       waiting: WaitingJob[];
       error: string | null;
     }
+  /** Said at most once in half a minute. */
+  | { type: 'notConsuming'; alarm: NotConsuming }
+  /** Answer to `lookAtQueue`: how many jobs could be fetched; null: not known. */
+  | { type: 'queueSeen'; lookId: string; waiting: number | null }
   /** Answer to `extendLocks`. */
   | { type: 'locksExtended'; owner: string; extended: number; unserved: string[]; error: string | null }
   | { type: 'draining'; busy: number }
@@ -354,6 +371,7 @@ const MASTER_FIELDS: Fields<MasterMessage> = {
       jobIds: listOf(isString),
     }),
   },
+  lookAtQueue: { lookId: isString, queue: isString, prefix: isString, redisId: isString },
   extendLocks: {
     owner: isString,
     holdings: listOf(
@@ -429,6 +447,17 @@ const CHILD_FIELDS: Fields<ChildMessage> = {
     waiting: listOf(record({ id: isString, takeInMs: isCount })),
     error: nullOr(isString),
   },
+  notConsuming: {
+    alarm: record({
+      queue: isString,
+      prefix: isString,
+      redisId: isString,
+      waiting: nullOr(isCount),
+      forMs: isCount,
+      state: isString,
+    }),
+  },
+  queueSeen: { lookId: isString, waiting: nullOr(isCount) },
   locksExtended: {
     owner: isString,
     extended: isCount,

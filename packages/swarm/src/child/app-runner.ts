@@ -23,6 +23,8 @@ export interface AppSurroundings {
   abortSignalOf(job: BullJob): AbortSignal;
   /** Jobs that wait for their turn to run alone. */
   onWaiting(jobs: readonly JobRef[]): void;
+  /** Before it takes its first job. */
+  onConsumer(consumer: Consumer): void;
   /** Of the queues that have one of their own. */
   onJobTimeouts(queues: readonly QueueTimeout[]): void;
 }
@@ -67,6 +69,7 @@ export async function runApp(
     onWaiting: around.onWaiting,
     wake,
   });
+  around.onConsumer(consumer);
   await consumer.start();
   return async (force) => {
     await consumer.close(force);

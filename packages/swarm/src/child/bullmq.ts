@@ -12,6 +12,10 @@ export interface BullJob {
   /** Runs begun, this one included. Absent in older 5.x. */
   attemptsStarted?: number | undefined;
   attemptsMade?: number | undefined;
+  /** Epoch ms of its adding. */
+  timestamp?: number | undefined;
+  /** ms. */
+  delay?: number | undefined;
   /** Puts an active job back to wait; checked against the lock token, attempts untouched. */
   moveToWait(token: string): Promise<unknown>;
   moveToFailed(error: Error, token: string, fetchNext: boolean): Promise<unknown>;
@@ -45,7 +49,13 @@ export interface BullWorker {
   resume(): Promise<void> | undefined;
   close(force?: boolean): Promise<void>;
   isPaused(): boolean;
-  on(event: string, listener: (...args: never[]) => void): unknown;
+  /** Its main loop runs. */
+  isRunning?(): boolean;
+  /** Set when it is closed, or about to be. */
+  readonly closing?: unknown;
+  /** Private: epoch ms until which it is rate-limited. */
+  readonly limitUntil?: number;
+  on(event: string | symbol, listener: (...args: never[]) => void): unknown;
   emit(event: string, ...args: unknown[]): boolean;
   /** 5.x. */
   readonly client?: Promise<BullClient>;

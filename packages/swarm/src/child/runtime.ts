@@ -5,6 +5,7 @@
 import { realpathSync } from 'node:fs';
 import type { Worker } from 'node:worker_threads';
 import type { ChildOptions } from '../child-options.js';
+import type { Consumer } from '../fetch/consumer.js';
 import { identityOf } from '../identity.js';
 import { onFirstUse } from '../limiter/meeting.js';
 import type { GivenUpJob, MasterMessage } from '../protocol.js';
@@ -19,8 +20,10 @@ import { Heart } from './beat.js';
 import { type BullWorker, type FoundBullmq, findBullmq } from './bullmq.js';
 import { Channel } from './channel.js';
 import { provideContext } from './dump-context.js';
+import { FetchWatch } from './fetch-watch.js';
 import { IoWatch } from './io-watch.js';
 import { killOwnGroup } from './own-group.js';
+import { readQueueLoad } from './queue-load.js';
 import { CapturedSignals } from './signals.js';
 import { Departure } from './stop.js';
 import { startWatchdog } from './watchdog.js';
@@ -48,6 +51,9 @@ class ChildRuntime {
   readonly #heart: Heart;
   readonly #departure: Departure;
   readonly #strays: Strays;
+  readonly #fetchWatch: FetchWatch;
+  /** Of a swarm app. */
+  #consumer: Consumer | null = null;
   /** By id: while Redis is gone, a master asks more than once. */
   readonly #releases = new Map<string, Promise<Released>>();
   #bullmq: FoundBullmq | null = null;
@@ -77,6 +83,11 @@ class ChildRuntime {
       const names = jobs.map(({ queue, id }) => `${queue}/${id}`).join(' ');
       const message = `given back, they were active and nobody ran them: ${names}`;
       this.#channel.send({ type: 'log', level: 'warn', message });
+    });
+    this.#fetchWatch = new FetchWatch({
+      workers: this.#workers,
+      heldUp: (worker) => this.#consumer?.heldUp(worker.name) ?? null,
+      onAlarm: (alarm) => this.#channel.send({ type: 'notConsuming', alarm }),
     });
     this.#heart = new Heart(this.#workers, (beat) => this.#channel.send({ type: 'beat', beat }));
     this.#departure = new Departure(this.#workers, this.#channel, () => this.#close());
@@ -199,6 +210,7 @@ class ChildRuntime {
       canRelease: this.#workers.list.every(canRelease),
     });
     this.#heart.beat();
+    this.#fetchWatch.start();
   }
 
   async #runApp(app: AppDefinition): Promise<void> {
@@ -213,6 +225,9 @@ class ChildRuntime {
         warn: (message) => this.#channel.send({ type: 'log', level: 'warn', message }),
         abortSignalOf: (job) => this.#workers.abortSignalOf(job),
         onWaiting: (jobs) => this.#channel.send({ type: 'waiting', jobs: [...jobs] }),
+        onConsumer: (consumer) => {
+          this.#consumer = consumer;
+        },
         onJobTimeouts: (queues) => this.#channel.send({ type: 'jobTimeouts', queues: [...queues] }),
       });
       this.#ready();
@@ -234,7 +249,7 @@ class ChildRuntime {
       case 'stop':
         return this.#leave(message.drainTimeoutMs, message.givenUp);
       case 'abortJob':
-        return this.#workers.abort(message.job);
+        return this.#workers.abortRun(message.job);
       case 'release':
         void this.#release(message);
         return;
@@ -243,6 +258,9 @@ class ChildRuntime {
         return;
       case 'extendLocks':
         void this.#extendLocks(message);
+        return;
+      case 'lookAtQueue':
+        void this.#lookAtQueue(message);
         return;
     }
   }
@@ -311,6 +329,13 @@ class ChildRuntime {
       const { message } = describe(error);
       this.#channel.send({ type: 'locksExtended', owner, extended: 0, unserved: [], error: message });
     }
+  }
+
+  async #lookAtQueue({ lookId, ...queue }: Extract<MasterMessage, { type: 'lookAtQueue' }>): Promise<void> {
+    const worker = this.#workers.find(queue);
+    const load = worker ? await readQueueLoad(worker).catch(() => null) : null;
+    const waiting = load && (load.isHeldUp ? 0 : load.waiting);
+    this.#channel.send({ type: 'queueSeen', lookId, waiting });
   }
 
   /** A program with handlers of its own closes in its own way; any other has its Workers closed. */

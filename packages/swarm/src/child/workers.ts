@@ -5,9 +5,11 @@
  * Rejected: to follow BullMQ's events. A job that ends by DelayedError, RateLimitError or
  * WaitingChildrenError emits none, and would be counted as active for ever.
  */
+import { errorMonitor } from 'node:events';
 import { type ActiveJob, type GivenUpJob, MAX_LISTED_JOBS, type WorkerInfo } from '../protocol.js';
 import { moveToWait, wake } from '../recovery/move-job.js';
 import { type BullJob, type BullModule, type BullWorker, lockTimesOf, redisIdOfWorker } from './bullmq.js';
+import { FetchLog } from './fetch-log.js';
 import { JobBoard } from './job-board.js';
 import { JobContext } from './job-context.js';
 import { JobDurations } from './job-durations.js';
@@ -45,6 +47,7 @@ export class Workers {
   readonly board = new JobBoard();
   readonly context = new JobContext();
   readonly #workers = new Map<BullWorker, WorkerInfo>();
+  readonly #logs = new WeakMap<BullWorker, FetchLog>();
   readonly #held = new Set<HeldJob>();
   readonly #disowned = new Set<string>();
   readonly #listener: WorkersListener;
@@ -121,12 +124,34 @@ export class Workers {
       // closed by force, it may leave jobs behind: they are still looked for if this child dies
       if (!this.held.some((held) => held.worker === worker)) this.#listener.onEnded(info);
     });
+    // a listener for `error` itself would keep BullMQ from printing what nobody else listens to
+    worker.on(errorMonitor, () => {
+      this.logOf(worker).hadTrouble = true;
+    });
     if (this.#quiet) this.#pause(worker, false);
     this.#listener.onStarted(worker, info);
   }
 
   get list(): readonly BullWorker[] {
     return [...this.#workers.keys()];
+  }
+
+  infoOf(worker: BullWorker): WorkerInfo | undefined {
+    return this.#workers.get(worker);
+  }
+
+  logOf(worker: BullWorker): FetchLog {
+    let log = this.#logs.get(worker);
+    if (!log) {
+      log = new FetchLog();
+      this.#logs.set(worker, log);
+    }
+    return log;
+  }
+
+  /** It was told to take no new jobs. */
+  get isQuiet(): boolean {
+    return this.#quiet;
   }
 
   find(queue: { queue: string; prefix: string; redisId: string }): BullWorker | undefined {
@@ -208,9 +233,9 @@ export class Workers {
   }
 
   /** Asks a run to end by itself, in the ways that its processor may listen to. */
-  abort(job: GivenUpJob): void {
+  abortRun(job: GivenUpJob): void {
     const held = this.#runOf(job);
-    if (held) abortRun(held, job.reason);
+    if (held) tellToEnd(held, job.reason);
   }
 
   /** From now on these runs, and no others, are not waited for. */
@@ -220,7 +245,7 @@ export class Workers {
       const held = this.#runOf(job);
       if (!held) continue;
       held.givenUp = true;
-      abortRun(held, job.reason);
+      tellToEnd(held, job.reason);
     }
     this.#checkIdle();
   }
@@ -284,12 +309,15 @@ export class Workers {
     };
     this.#held.add(held);
     const begunAtMs = performance.now();
+    const log = this.logOf(worker);
+    log.begin(job);
     const memoryRun = this.memory.begin(held.queue, held.name);
     const { queue, id, name, startedAtMs } = held;
     const onBoard = { queue, id, name, attempt: attemptOf(job), startedAtMs };
     const place = this.board.begin(onBoard);
     const done = (): void => {
       this.#held.delete(held);
+      log.end(worker.concurrency);
       this.board.end(place);
       if (held.stale) this.#listener.onStaleEnd(held);
       else if (!held.ended) this.#listener.onOpenEnd(worker);
@@ -305,7 +333,7 @@ export class Workers {
 }
 
 /** A swarm app's processor has our signal, any other BullMQ's, if it takes one and this BullMQ gives one. */
-function abortRun({ abort, worker, id }: HeldJob, reason: string): void {
+function tellToEnd({ abort, worker, id }: HeldJob, reason: string): void {
   const error = new Error(reason);
   error.name = 'JobTimeoutError';
   abort?.abort(error);

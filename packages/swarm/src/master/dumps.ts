@@ -60,6 +60,7 @@ interface DumpOrder {
   trigger: DumpTrigger;
   /** The job that has not ended in its time. */
   about: JobRef | null;
+  notes: readonly string[];
   /** When it was asked for. */
   blockedMs: number;
 }
@@ -86,9 +87,15 @@ export class Dumps {
    * Never rejects; takes 2 s and a little at most.
    *
    * @param about the job that has not ended in its time
+   * @param notes what else is known
    * @returns null: the child ended before
    */
-  request(child: Dumped, trigger: DumpTrigger, about: JobRef | null = null): Promise<DumpRecord | null> {
+  request(
+    child: Dumped,
+    trigger: DumpTrigger,
+    about: JobRef | null = null,
+    notes: readonly string[] = [],
+  ): Promise<DumpRecord | null> {
     const joined = this.#underway.get(child.identity);
     if (joined) return joined.done;
     const dumpId = randomUUID();
@@ -97,7 +104,7 @@ export class Dumps {
       settle = resolve;
     });
     const blockedMs = Math.round(this.#parts.blockOf(child.identity)?.blockedMs ?? 0);
-    const done = this.#take(child, { trigger, about, blockedMs, id: dumpId }, answered);
+    const done = this.#take(child, { trigger, about, notes, blockedMs, id: dumpId }, answered);
     this.#underway.set(child.identity, { dumpId, settle, done });
     return done;
   }
@@ -106,7 +113,7 @@ export class Dumps {
     const findings = decodeFindings(message.findings);
     if (message.type === 'returned') {
       const blockedMs = this.#latest.get(child.identity)?.record.blockedMs ?? 0;
-      const order: DumpOrder = { id: randomUUID(), trigger: 'stuck', about: null, blockedMs };
+      const order: DumpOrder = { id: randomUUID(), trigger: 'stuck', about: null, notes: [], blockedMs };
       if (findings) void this.#keep(this.#complete(child, order, findings), child);
       return;
     }
@@ -159,7 +166,7 @@ export class Dumps {
     return first === 'late' ? outside(child, 'its watchdog does not answer: seen from outside alone') : first;
   }
 
-  #complete(child: Dumped, { about, ...order }: DumpOrder, findings: Findings): DumpRecord {
+  #complete(child: Dumped, { about, notes, ...order }: DumpOrder, findings: Findings): DumpRecord {
     const { info, clockOffsetMs } = this.#parts;
     const offsetMs = clockOffsetMs();
     const shifted = (job: DumpJob): DumpJob => ({ ...job, startedAtMs: job.startedAtMs + offsetMs });
@@ -169,6 +176,7 @@ export class Dumps {
     return {
       ...findings,
       ...masked(findings),
+      notes: [...findings.notes, ...notes],
       kind: isJobs ? 'job' : findings.kind,
       job: job && shifted(job),
       jobs: findings.jobs.map(shifted),

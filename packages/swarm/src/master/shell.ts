@@ -42,6 +42,7 @@ import { noticeOf } from './death-notice.js';
 import { type Death, Deaths } from './deaths.js';
 import { Debts } from './debts.js';
 import { Dumps } from './dumps.js';
+import { IdleChildren } from './idle-children.js';
 import { JobLedger } from './job-ledger.js';
 import { JobTimeouts } from './job-timeouts.js';
 import { LimitWatch } from './limit-watch.js';
@@ -94,6 +95,7 @@ export class MasterShell {
   readonly #watchdogs: Watchdogs;
   readonly #dumps: Dumps;
   readonly #jobTimeouts: JobTimeouts;
+  readonly #idleChildren: IdleChildren;
   readonly #jobLedger = new JobLedger();
   readonly #onlookers: Onlookers;
   readonly view: MasterView;
@@ -176,6 +178,13 @@ export class MasterShell {
       narrator: this.#narrator,
       children: () => this.#children.values(),
       dump: (child, about) => this.#dumps.request(child, 'job-timeout', about),
+      ask: (event) => this.#enqueue(event),
+    });
+    this.#idleChildren = new IdleChildren({
+      log,
+      isSeated: (identity) => isSeated(this.#state, identity),
+      siblingOf: (child) => this.#siblingOf(child),
+      dump: (child, notes) => this.#dumps.request(child, 'not-consuming', null, notes),
       ask: (event) => this.#enqueue(event),
     });
     this.#deaths = new Deaths({
@@ -387,6 +396,10 @@ export class MasterShell {
         return this.#narrator.leasesFreed(child, message);
       case 'swept':
         return this.#lostHosts.onSwept(child, message);
+      case 'notConsuming':
+        return this.#idleChildren.hear(child, message);
+      case 'queueSeen':
+        return this.#idleChildren.onSeen(message);
       case 'locksExtended': {
         const { owner, unserved } = message;
         this.#narrator.locksExtended(child, message);
@@ -455,6 +468,7 @@ export class MasterShell {
     this.#watchdogs.forget(child);
     this.#dumps.forget(child);
     this.#jobTimeouts.forget(child);
+    this.#idleChildren.forget(child);
   }
 
   #announceExit(effect: Extract<Effect, { type: 'announceExit' }>): void {
@@ -578,6 +592,13 @@ export class MasterShell {
       const handle = this.#children.get(identity);
       return isAble && handle ? [{ identity, workers: handle.workers }] : [];
     });
+  }
+
+  /** One that could do something in its place. */
+  #siblingOf({ identity, group }: ChildHandle): ChildHandle | null {
+    const helpers = this.#helpers().map((helper) => this.#children.get(helper.identity));
+    const siblings = helpers.filter((other) => other?.group === group && other.identity !== identity);
+    return siblings.find((other) => other && !this.#state.blocks[other.identity]) ?? null;
   }
 
   #slot(index: number): Slot | undefined {

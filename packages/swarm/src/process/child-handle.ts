@@ -248,6 +248,8 @@ export class ChildHandle {
       case 'swept':
       case 'leasesFreed':
       case 'locksExtended':
+      case 'notConsuming':
+      case 'queueSeen':
       case 'jobMemory':
       case 'jobDurations':
       case 'draining':
