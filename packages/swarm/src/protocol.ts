@@ -143,6 +143,9 @@ export interface WaitingJob {
   takeInMs: number;
 }
 
+/** What may be taken of a child while it runs. */
+export type CaptureKind = 'profile' | 'heap';
+
 export type MasterMessage =
   | { type: 'quiet' }
   | { type: 'resume' }
@@ -159,7 +162,11 @@ export type MasterMessage =
       /** The dead child used limiters, and may hold leases of them. */
       usesLimits: boolean;
     }
-  | { type: 'sweep'; sweepId: string; holding: LostHolding };
+  | { type: 'sweep'; sweepId: string; holding: LostHolding }
+  /** Take a CPU profile of so long, or a heap snapshot, to a file. */
+  | { type: 'capture'; captureId: string; kind: CaptureKind; forMs: number }
+  /** Nobody waits for it any more. */
+  | { type: 'withdrawCapture'; captureId: string };
 
 export type ChildMessage =
   | { type: 'workerStarted'; worker: WorkerInfo }
@@ -185,6 +192,9 @@ export type ChildMessage =
       waiting: WaitingJob[];
       error: string | null;
     }
+  /** Answers to `capture`: it is on its way into this file; it is done, or why not. */
+  | { type: 'captureBegun'; captureId: string; file: string }
+  | { type: 'captured'; captureId: string; file: string | null; bytes: number; error: string | null }
   | { type: 'draining'; busy: number }
   /** Nothing is held any more (unless `error` says why); close hooks run now, then the child exits. */
   | { type: 'drained'; handedBack: ActiveJob[]; error: string | null }
@@ -290,6 +300,8 @@ const MASTER_FIELDS: Fields<MasterMessage> = {
       jobIds: listOf(isString),
     }),
   },
+  capture: { captureId: isString, kind: oneOf('profile', 'heap'), forMs: isCount },
+  withdrawCapture: { captureId: isString },
 };
 
 const CHILD_FIELDS: Fields<ChildMessage> = {
@@ -345,6 +357,8 @@ const CHILD_FIELDS: Fields<ChildMessage> = {
     waiting: listOf(record({ id: isString, takeInMs: isCount })),
     error: nullOr(isString),
   },
+  captureBegun: { captureId: isString, file: isString },
+  captured: { captureId: isString, file: nullOr(isString), bytes: isCount, error: nullOr(isString) },
   draining: { busy: isCount },
   drained: { handedBack: listOf(isActiveJob), error: nullOr(isString) },
   addonLoaded: { file: isString },

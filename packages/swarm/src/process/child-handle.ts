@@ -222,6 +222,8 @@ export class ChildHandle {
       case 'swept':
       case 'leasesFreed':
       case 'jobMemory':
+      case 'captureBegun':
+      case 'captured':
       case 'draining':
       case 'log':
         break;
