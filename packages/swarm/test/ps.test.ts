@@ -75,6 +75,7 @@ function master(children: ChildRecord[], more: Partial<MasterRecord> = {}): Mast
     owed: [],
     jobMemory: [],
     rttUs: 200,
+    clockOffsetMs: null,
     ...more,
   };
 }
