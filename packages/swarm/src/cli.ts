@@ -59,6 +59,8 @@ async function dispatch(line: CommandLine): Promise<number> {
         return (await import('./commands/ps-by-job.js')).psByJob(await registryOptions(line));
       }
       return (await import('./commands/ps.js')).ps(await registryOptions(line));
+    case 'top':
+      return (await import('./commands/top.js')).top(await registryOptions(line));
     case 'jobs':
       if (line.switches.has('slow')) {
         return (await import('./commands/slow-jobs.js')).slowJobs(await registryOptions(line));
@@ -96,6 +98,16 @@ async function dispatch(line: CommandLine): Promise<number> {
       const { parseLimit } = await import('./commands/deaths.js');
       const query = { limit: parseLimit(line.values['limit']), of: line.words[0] };
       return dumps({ ...(await registryOptions(line)), ...query });
+    }
+    case 'profile':
+    case 'heap': {
+      const { capture, parseProfileTime } = await import('./commands/capture.js');
+      const [target = ''] = line.words;
+      const command =
+        line.command === 'profile'
+          ? ({ type: 'profile', target, forMs: parseProfileTime(line.values['for']) } as const)
+          : ({ type: 'heap', target, force: line.switches.has('force') } as const);
+      return capture(command, await registryOptions(line));
     }
     case 'quiet':
     case 'resume':

@@ -62,6 +62,16 @@ export const COMMANDS = {
       ['swarm ps --by-job', 'which job bloats my processes?'],
     ],
   },
+  top: {
+    ...base,
+    usage: '[options]',
+    describe: 'swarm ps, live: sorted, with curves of memory and loop lag',
+    options: REGISTRY_OPTIONS,
+    examples: [
+      ['swarm top', 'arrows select and sort, d dumps, q leaves, ? helps'],
+      ['NO_COLOR=1 swarm top', 'without colours'],
+    ],
+  },
   jobs: {
     ...base,
     usage: '[options]',
@@ -196,6 +206,28 @@ export const COMMANDS = {
       ['swarm doctor --db-max 100 --db-pool 5', 'and the pools of the children'],
       ['swarm doctor --json | jq ".[] | select(.status != "ok")"', 'for scripts; exit 1 on a fail'],
       ['swarm doctor --watch', 'while you mend it'],
+    ],
+  },
+  profile: {
+    ...control,
+    usage: '<child> [options]',
+    describe: 'a CPU profile of a running child, to a file on its host',
+    values: { for: ['D', 'for so long, 100ms to 5m (default: 10s)'] },
+    takes: ['child'],
+    examples: [
+      ['swarm profile 4711 --for 10s', 'what does this child compute?'],
+      ['file=$(swarm profile 2)', 'slot 2; stdout is the path alone'],
+    ],
+  },
+  heap: {
+    ...control,
+    usage: '<child> [options]',
+    describe: "a snapshot of a running child's heap, to a file on its host",
+    switches: { ...JSON_SWITCH, force: 'also of a heap above 64MB: it may stop the child for a minute' },
+    takes: ['child'],
+    examples: [
+      ['swarm heap 4711', 'what does this child hold? Stops it for seconds'],
+      ['swarm heap 4711 --force', 'however large it is'],
     ],
   },
   redis: {

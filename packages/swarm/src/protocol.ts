@@ -188,6 +188,8 @@ export interface QueueTimeout {
   queue: string;
   timeoutMs: number | null;
 }
+/** What may be taken of a child while it runs. */
+export type CaptureKind = 'profile' | 'heap';
 
 export type MasterMessage =
   | { type: 'quiet' }
@@ -213,7 +215,11 @@ export type MasterMessage =
   | { type: 'sweep'; sweepId: string; holding: LostHolding }
   /** Of the sibling `owner`, whose loop does not turn. */
   | { type: 'extendLocks'; owner: string; holdings: LockHolding[] }
-  | { type: 'lookAtQueue'; lookId: string; queue: string; prefix: string; redisId: string };
+  | { type: 'lookAtQueue'; lookId: string; queue: string; prefix: string; redisId: string }
+  /** Take a CPU profile of so long, or a heap snapshot, to a file. */
+  | { type: 'capture'; captureId: string; kind: CaptureKind; forMs: number }
+  /** Nobody waits for it any more. */
+  | { type: 'withdrawCapture'; captureId: string };
 
 export type ChildMessage =
   | { type: 'workerStarted'; worker: WorkerInfo }
@@ -250,6 +256,9 @@ export type ChildMessage =
   | { type: 'queueSeen'; lookId: string; waiting: number | null }
   /** Answer to `extendLocks`. */
   | { type: 'locksExtended'; owner: string; extended: number; unserved: string[]; error: string | null }
+  /** Answers to `capture`: it is on its way into this file; it is done, or why not. */
+  | { type: 'captureBegun'; captureId: string; file: string }
+  | { type: 'captured'; captureId: string; file: string | null; bytes: number; error: string | null }
   | { type: 'draining'; busy: number }
   /**
    * Nothing is held any more (unless `error` says why); close hooks run now, then the child exits. `left`: but for
@@ -384,6 +393,8 @@ const MASTER_FIELDS: Fields<MasterMessage> = {
       }),
     ),
   },
+  capture: { captureId: isString, kind: oneOf('profile', 'heap'), forMs: isCount },
+  withdrawCapture: { captureId: isString },
 };
 
 const CHILD_FIELDS: Fields<ChildMessage> = {
@@ -464,6 +475,8 @@ const CHILD_FIELDS: Fields<ChildMessage> = {
     unserved: listOf(isString),
     error: nullOr(isString),
   },
+  captureBegun: { captureId: isString, file: isString },
+  captured: { captureId: isString, file: nullOr(isString), bytes: isCount, error: nullOr(isString) },
   draining: { busy: isCount },
   drained: {
     handedBack: listOf(isActiveJob),

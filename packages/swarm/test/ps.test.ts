@@ -77,6 +77,7 @@ function master(children: ChildRecord[], more: Partial<MasterRecord> = {}): Mast
     jobDurations: [],
     clockOffsetMs: null,
     rttUs: 200,
+
     ...more,
   };
 }

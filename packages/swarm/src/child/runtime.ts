@@ -18,6 +18,7 @@ import { reportAddons } from './addons.js';
 import { type AppDefinition, onAppDefined, provideRuntime } from './app-registration.js';
 import { Heart } from './beat.js';
 import { type BullWorker, type FoundBullmq, findBullmq } from './bullmq.js';
+import type { Captures } from './captures.js';
 import { Channel } from './channel.js';
 import { provideContext } from './dump-context.js';
 import { FetchWatch } from './fetch-watch.js';
@@ -56,6 +57,8 @@ class ChildRuntime {
   #consumer: Consumer | null = null;
   /** By id: while Redis is gone, a master asks more than once. */
   readonly #releases = new Map<string, Promise<Released>>();
+  /** Loaded when somebody asks. */
+  #captures: Promise<Captures> | null = null;
   #bullmq: FoundBullmq | null = null;
   #phase: 'boot' | 'run' | 'leaving' = 'boot';
   #closeApp: ((force: boolean) => Promise<void>) | null = null;
@@ -262,6 +265,13 @@ class ChildRuntime {
       case 'lookAtQueue':
         void this.#lookAtQueue(message);
         return;
+      case 'capture':
+        this.#captures ??= this.#loadCaptures();
+        void this.#captures.then((captures) => captures.take(message));
+        return;
+      case 'withdrawCapture':
+        void this.#captures?.then((captures) => captures.withdraw(message.captureId));
+        return;
     }
   }
 
@@ -272,8 +282,14 @@ class ChildRuntime {
     if (durations.length > 0) this.#channel.send({ type: 'jobDurations', kinds: durations });
   }
 
+  async #loadCaptures(): Promise<Captures> {
+    const { Captures } = await import('./captures.js');
+    return new Captures(this.#options.slot, (message) => this.#channel.send(message));
+  }
+
   #leave(drainTimeoutMs: number, givenUp: readonly GivenUpJob[] = [], alone = false): void {
     this.#phase = 'leaving';
+    void this.#captures?.then((captures) => captures.end());
     this.#departure.begin(drainTimeoutMs, givenUp, alone);
   }
 

@@ -9,6 +9,7 @@ import { explainFailure } from '../redis/failure.js';
 import { whenReady } from '../redis/ready.js';
 import { addressOf, parseRedisUrl, type RedisTarget, redisIdOf } from '../redis/url.js';
 import { type DeathsReading, readDeaths } from '../registry/deaths.js';
+import { type DumpsReading, readDumps } from '../registry/dumps.js';
 import { type RegistrySnapshot, readSnapshot } from '../registry/reader.js';
 import type { MasterRecord } from '../registry/schema.js';
 import { NotLookedAt } from './check.js';
@@ -33,8 +34,9 @@ export interface ExaminationInput {
 }
 
 const DAY_MS = 24 * 3_600_000;
-/** More deaths than that in a day need no count. */
+/** More of them in a day need no count. */
 const MAX_DEATHS = 1_000;
+const MAX_DUMPS = 200;
 
 export interface Link {
   client: RedisClient;
@@ -56,6 +58,7 @@ export class Examination {
   #servers: Promise<Server[]> | null = null;
   #snapshot: Promise<RegistrySnapshot> | null = null;
   #deaths: Promise<DeathsReading> | null = null;
+  #dumps: Promise<DumpsReading> | null = null;
   #queues: Promise<QueueScan> | null = null;
 
   constructor(input: ExaminationInput) {
@@ -111,6 +114,15 @@ export class Examination {
     return { deaths: deaths.filter(({ atMs }) => redisTimeMs - atMs < DAY_MS), warnings };
   }
 
+  /** Of the last day, the newest first. */
+  async dumps(): Promise<DumpsReading> {
+    const { client } = await this.redis();
+    this.#dumps ??= readDumps(client, this.config.namespace, { limit: MAX_DUMPS });
+    const { dumps, warnings } = await this.#dumps;
+    const { redisTimeMs } = await this.snapshot();
+    return { dumps: dumps.filter(({ atMs }) => redisTimeMs - atMs < DAY_MS), warnings };
+  }
+
   async queues(): Promise<QueueScan> {
     const link = await this.redis();
     this.#queues ??= this.snapshot().then(({ masters }) => {
@@ -144,8 +156,8 @@ export class Examination {
     this.#opened.push(client);
     try {
       await whenReady(client, target.shown);
-      // authentication and the right to read are proved by an answer alone
-      await client.ping();
+      // not PING: a Redis that cannot save refuses that as it refuses writes
+      await client.time();
     } catch (error) {
       throw explainFailureOnce(error, target.shown);
     }

@@ -35,8 +35,9 @@ import {
   type Slot,
   type SupervisorState,
 } from '../supervisor/state.js';
-import type { WatchdogMessage } from '../watchdog-protocol.js';
+import type { Look, WatchdogMessage } from '../watchdog-protocol.js';
 import { bootError, whyEnded } from './boot-error.js';
+import { Captures } from './captures.js';
 import { CommandCenter } from './command-center.js';
 import { noticeOf } from './death-notice.js';
 import { type Death, Deaths } from './deaths.js';
@@ -96,6 +97,7 @@ export class MasterShell {
   readonly #dumps: Dumps;
   readonly #jobTimeouts: JobTimeouts;
   readonly #idleChildren: IdleChildren;
+  readonly #captures: Captures;
   readonly #jobLedger = new JobLedger();
   readonly #onlookers: Onlookers;
   readonly view: MasterView;
@@ -141,7 +143,7 @@ export class MasterShell {
     this.#limits = new LimitWatch({
       groups: config.groups,
       log,
-      children: () => this.#children.values(),
+      children: () => [...this.#children.values()].filter((child) => !this.#captures.isStopped(child)),
       isSeated: (identity) => isSeated(this.#state, identity),
       samples: this.#samples,
       ask: (event) => this.#enqueue(event),
@@ -187,6 +189,7 @@ export class MasterShell {
       dump: (child, notes) => this.#dumps.request(child, 'not-consuming', null, notes),
       ask: (event) => this.#enqueue(event),
     });
+    this.#captures = new Captures({ log, stateOf: (child) => this.#stateOf(child) });
     this.#deaths = new Deaths({
       info: parts.info,
       log,
@@ -230,6 +233,8 @@ export class MasterShell {
   command(command: Command, reply: Reply): void {
     this.#log.info('command', { ...command });
     if (command.type === 'dump') return void this.#dumpFor(command.child, reply);
+    if (command.type === 'profile' || command.type === 'heap')
+      return this.#captures.take(command, this.#children.get(command.child), reply);
     const event = this.#center.take(command, reply, this.#state, performance.now());
     if (event) this.#enqueue(event);
   }
@@ -371,8 +376,24 @@ export class MasterShell {
 
   #onWatchdog(child: ChildHandle, message: WatchdogMessage): void {
     if (message.type === 'trouble') this.#narrator.trouble(child, message.message);
-    else if (message.type === 'look') this.#watchdogs.hear(child, message.look);
+    else if (message.type === 'look') this.#watchdogs.hear(child, this.#excused(child, message.look));
     else this.#dumps.hear(child, message);
+  }
+
+  /** A snapshot of its heap holds it, as a debugger would. */
+  #excused(child: ChildHandle, look: Look): Look {
+    return look.kind && this.#captures.isStopped(child) ? { ...look, kind: 'debugger' } : look;
+  }
+
+  /** What the process table says of a child, for those who want something of it. */
+  #stateOf({ identity, slot, readyAtMs }: ChildHandle) {
+    const seat = this.#slot(slot);
+    const child = seat && childrenOf(seat).find((other) => other.identity === identity);
+    return {
+      isReady: readyAtMs !== null,
+      isLeaving: !child || child.killedFor !== null || child.leavesFor !== null,
+      blockedMs: this.#state.blocks[identity]?.blockedMs ?? 0,
+    };
   }
 
   #onMessage(child: ChildHandle, message: ChildMessage): void {
@@ -424,6 +445,9 @@ export class MasterShell {
         return this.#jobLedger.add(message.kinds);
       case 'jobDurations':
         return this.#usualDurations.add(message.kinds);
+      case 'captureBegun':
+      case 'captured':
+        return this.#captures.hear(child, message);
       case 'jobTimeouts':
       case 'waiting':
       case 'limitsUsed':
@@ -469,6 +493,7 @@ export class MasterShell {
     this.#dumps.forget(child);
     this.#jobTimeouts.forget(child);
     this.#idleChildren.forget(child);
+    this.#captures.forget(child);
   }
 
   #announceExit(effect: Extract<Effect, { type: 'announceExit' }>): void {

@@ -252,6 +252,8 @@ export class ChildHandle {
       case 'queueSeen':
       case 'jobMemory':
       case 'jobDurations':
+      case 'captureBegun':
+      case 'captured':
       case 'draining':
       case 'log':
         break;

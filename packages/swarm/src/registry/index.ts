@@ -1,6 +1,7 @@
 /**
  * Public API `bullmq-swarm/registry`: what all masters of a namespace say about themselves.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import type { DeathRecord } from '../death.js';
 import type { DumpRecord } from '../dump.js';
 import { type LimiterStatus, readLimits, type StatusRedis } from '../limiter/status.js';
@@ -17,6 +18,7 @@ import {
   type RegistryClient,
   type RegistrySnapshot,
   readSnapshot,
+  type SnapshotOptions,
   slowJobsOf,
 } from './reader.js';
 import type { JobMemoryOnHost, MasterRecord, RunningJob, SlowJob } from './schema.js';
@@ -47,11 +49,11 @@ export type {
 } from '../dump.js';
 export type { LimiterStatus } from '../limiter/status.js';
 export type { ActiveJob, Blame, WorkerInfo } from '../protocol.js';
-export type { Answer } from './commands.js';
+export type { Answer, CapturedFile } from './commands.js';
 export type { DeathQuery, DeathsReading } from './deaths.js';
 export type { DumpQuery, DumpsReading } from './dumps.js';
 export type { RegistryCommand } from './orders.js';
-export type { ChildOnHost, RegistryClient, RegistrySnapshot } from './reader.js';
+export type { ChildOnHost, RegistryClient, RegistrySnapshot, SnapshotOptions } from './reader.js';
 export type {
   ChildRecord,
   ChildState,
@@ -67,6 +69,14 @@ export type {
 } from './schema.js';
 export type { CommandOptions, CommandResult } from './send.js';
 export type { Target } from './target.js';
+
+export interface WatchOptions {
+  /** Default 1 s. */
+  everyMs?: number | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+const WATCH_MS = 1_000;
 
 export interface RegistryOptions {
   /**
@@ -160,8 +170,24 @@ export class Registry {
   }
 
   /** Masters with Redis's time of the reading, which ages are to be counted from, and what was skipped. */
-  snapshot(): Promise<RegistrySnapshot> {
-    return this.#read((client) => readSnapshot(client, this.namespace));
+  snapshot(options: SnapshotOptions = {}): Promise<RegistrySnapshot> {
+    return this.#read((client) => readSnapshot(client, this.namespace, options));
+  }
+
+  /**
+   * Snapshots for as long as somebody wants the next one, one a second; masters beat each second meanwhile. Ends
+   * when `signal` aborts, and throws what `masters()` rejects with.
+   *
+   * ```ts
+   * for await (const { masters } of registry.watch({ signal })) console.log(masters.length);
+   * ```
+   */
+  async *watch({ everyMs = WATCH_MS, signal }: WatchOptions = {}): AsyncGenerator<RegistrySnapshot, void> {
+    while (!signal?.aborted) {
+      yield await this.snapshot({ watched: true });
+      // an abort ends the loop
+      await delay(everyMs, undefined, signal ? { signal } : {}).catch(() => {});
+    }
   }
 
   /**
@@ -182,7 +208,7 @@ export class Registry {
    * does not answer within 5 s (the command is withdrawn then), `deadlineMs` passed (default 10 min; what is under
    * way goes on). A Redis that goes away meanwhile is waited for. Rejects with a `SwarmError`:
    * `SWARM_NO_TARGET` (nobody, or several, are called that, or it is stale), `SWARM_BAD_TARGET` (a child where a
-   * master is wanted, or the reverse), `SWARM_BAD_COUNT`, or what `masters()` rejects with.
+   * master is wanted, or the reverse), `SWARM_BAD_COUNT`, `SWARM_BAD_FOR`, or what `masters()` rejects with.
    */
   async send(command: RegistryCommand, options: CommandOptions = {}): Promise<CommandResult[]> {
     const connection = await this.#connect();

@@ -37,6 +37,8 @@ export interface BeatReply {
   rttUs: number;
   /** Identities of masters that are stale. */
   stale: string[];
+  /** Somebody looks on: see `watched` of the keys. */
+  isWatched: boolean;
 }
 
 /** Three beats of 5 s. */
@@ -47,7 +49,7 @@ export const KEEP_AFTER_MS = 3_600_000;
 const MAX_JOB_NAME_LENGTH = 256;
 
 /**
- * KEYS: masters, master:<identity>. ARGV: identity, stale ms, keep ms, then field, value, …
+ * KEYS: masters, master:<identity>, watched. ARGV: identity, stale ms, keep ms, then field, value, …
  * DEL comes first on purpose: a script that has written may go on when Redis is out of memory, so a full
  * Redis still shows who is alive.
  */
@@ -64,11 +66,12 @@ redis.call('PEXPIRE', KEYS[2], keep)
 redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. string.format('%.0f', now - keep))
 redis.call('PEXPIRE', KEYS[1], keep + tonumber(ARGV[2]))
-return { now, redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now), 'LIMIT', 0, 100) }
+return { now, redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now), 'LIMIT', 0, 100),
+  redis.call('EXISTS', KEYS[3]) }
 `;
 
 type ScriptedClient = RedisClient & {
-  swarmBeat(mastersKey: string, masterKey: string, ...args: string[]): Promise<[number, string[]]>;
+  swarmBeat(...keysAndArgs: string[]): Promise<[number, string[], number]>;
 };
 
 export class RegistryWriter {
@@ -79,7 +82,7 @@ export class RegistryWriter {
   /** Throws `SWARM_BAD_NAMESPACE`. */
   constructor(client: RedisClient, namespace: string) {
     this.#keys = registryKeys(namespace);
-    client.defineCommand('swarmBeat', { numberOfKeys: 2, lua: BEAT });
+    client.defineCommand('swarmBeat', { numberOfKeys: 3, lua: BEAT });
     this.#client = client as ScriptedClient;
   }
 
@@ -95,15 +98,21 @@ export class RegistryWriter {
     const written = this.#client.swarmBeat(
       this.#keys.masters,
       this.#keys.master(identity),
+      this.#keys.watched,
       identity,
       String(STALE_AFTER_MS),
       String(KEEP_AFTER_MS),
       ...fields,
     );
-    const [redisTimeMs, stale] = await written.catch((error: unknown) => {
+    const [redisTimeMs, stale, watched] = await written.catch((error: unknown) => {
       throw rootCause(this.#client, error);
     });
-    return { redisTimeMs, rttUs: Number((process.hrtime.bigint() - sentAt) / 1_000n), stale };
+    return {
+      redisTimeMs,
+      rttUs: Number((process.hrtime.bigint() - sentAt) / 1_000n),
+      stale,
+      isWatched: watched === 1,
+    };
   }
 
   /** Takes the own entry back, at a clean exit. Nothing to do before the first beat. */

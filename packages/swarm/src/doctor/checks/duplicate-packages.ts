@@ -43,7 +43,8 @@ export function copiesFor(directory: string): Copy[] {
     if (at === dirname(at)) break;
   }
   const users = [directory, ...bullmqs.map(({ path }) => path)];
-  return [...bullmqs, ...users.flatMap((user) => nearest(user, 'ioredis') ?? [])];
+  const own = nearest(directory, 'bullmq');
+  return [...(own ? [own] : []), ...bullmqs, ...users.flatMap((user) => nearest(user, 'ioredis') ?? [])];
 }
 
 function collect(modules: string, depth: number, seen: Set<string>, found: Copy[]): void {

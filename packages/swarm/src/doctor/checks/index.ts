@@ -4,6 +4,7 @@ import { children } from './children.js';
 import { clocks } from './clocks.js';
 import { databasePool } from './database-pool.js';
 import { deaths } from './deaths.js';
+import { dumps } from './dumps.js';
 import { duplicatePackages } from './duplicate-packages.js';
 import { heapLimits } from './heap-limits.js';
 import { jemalloc } from './jemalloc.js';
@@ -49,6 +50,7 @@ export const CHECKS: readonly Examiner[] = [
   tags,
   registryStale,
   deaths,
+  dumps,
   lingering,
   clocks,
   memoryLimits,

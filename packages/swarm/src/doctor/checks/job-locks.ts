@@ -10,7 +10,7 @@ export interface QueueLocks {
   queue: string;
   /** Of its Workers, the shortest; null: not known. */
   lockMs: number | null;
-  /** The longest time for which the loop of a child that works for it has not turned. */
+  /** The longest time for which the loop of a child that works for it has not turned: now, or by a dump of the last day. */
   blockedMs: number;
   /** Jobs that BullMQ took for stalled in the last day. */
   stalled: number;
@@ -22,6 +22,7 @@ export const jobLocks = defineCheck<LocksFacts>({
   async gather(exam) {
     const { queues, db } = await exam.queues();
     const { redisTimeMs } = await exam.snapshot();
+    const { dumps } = await exam.dumps();
     return {
       queues: queues
         .filter((queue) => queue.db === db && queue.takers.length > 0)
@@ -33,6 +34,7 @@ export const jobLocks = defineCheck<LocksFacts>({
                 : [],
             ),
           );
+          const dumped = dumps.filter(({ job, kind }) => job?.queue === queue && kind !== 'job');
           const blocks = takers.map(({ child }) => {
             const stuckMs = child.stuckSinceMs === null ? 0 : redisTimeMs - child.stuckSinceMs;
             return Math.max(child.loopLagMs ?? 0, stuckMs);
@@ -40,7 +42,7 @@ export const jobLocks = defineCheck<LocksFacts>({
           return {
             queue,
             lockMs: locks.length > 0 ? Math.min(...locks) : null,
-            blockedMs: Math.max(0, ...blocks),
+            blockedMs: Math.max(0, ...blocks, ...dumped.map((dump) => dump.blockedMs)),
             stalled,
           };
         }),
@@ -56,7 +58,7 @@ export function judgeLocks({ queues }: LocksFacts): Verdict {
   const fine =
     known.length === 0
       ? 'no Worker runs whose locks are known'
-      : `locks of ${formatDuration(Math.min(...known))} and more; the longest block seen now took ${formatDuration(worst)}`;
+      : `locks of ${formatDuration(Math.min(...known))} and more; the longest block seen took ${formatDuration(worst)}`;
   const why =
     'A lock is renewed by the loop of the process that runs the job. One that blocks for longer than the lock lasts loses it: the job is started elsewhere, beside the first run, and fails when that happens again';
   return verdictOf(problems, fine, why);
