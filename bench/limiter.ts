@@ -169,6 +169,11 @@ try {
         atMost: AT_ONCE.limit,
       },
       { what: 'at once: uses ÷ ideal', value: middleOf(atOnce, 'swarm', 'ofIdeal'), atLeast: 0.95 },
+      {
+        what: 'at once: uses/s ÷ those of tokens',
+        value: middleOf(atOnce, 'swarm', 'perSecond') / middleOf(atOnce, 'tokens', 'perSecond'),
+        atLeast: 0.95,
+      },
       { what: 'at once: places off, p99', value: middleOf(atOnce, 'swarm', 'unfairness'), atMost: 2 },
     ],
     notes: [
