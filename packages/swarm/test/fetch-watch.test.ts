@@ -88,9 +88,9 @@ for (const bull of BULLMQ_RELEASES) {
       assert.deepEqual(await looks(8), []);
       consumer.heldUp = null;
 
-      workers.logOf(worker).begin({ name: 'job' } as never);
+      workers.logOf(worker).begin({ name: 'job' } as never, Date.now(), performance.now());
       assert.deepEqual(await looks(8), []);
-      workers.logOf(worker).end(1);
+      workers.logOf(worker).end(1, performance.now());
 
       worker.on('error', () => {});
       assert.deepEqual(await looks(8, () => worker.emit('error', new Error('READONLY'))), []);
@@ -148,8 +148,10 @@ function openScene(
   workers.add(worker);
   if (hasBegun) {
     // a job of before, which makes it one that is fetched for
-    workers.logOf(worker).begin({ name: 'job', timestamp: Date.now() } as never);
-    workers.logOf(worker).end(1);
+    workers
+      .logOf(worker)
+      .begin({ name: 'job', timestamp: Date.now() } as never, Date.now(), performance.now());
+    workers.logOf(worker).end(1, performance.now());
   }
   const consumer: { heldUp: string | null } = { heldUp: null };
   const alarms: NotConsuming[] = [];

@@ -16,16 +16,17 @@ export class FetchLog {
     return this.#running;
   }
 
-  begin({ timestamp, delay }: BullJob): void {
-    const waitingForMs = Date.now() - ((timestamp ?? 0) + (delay ?? 0));
-    const roomForMs = performance.now() - this.#roomSinceMs;
+  /** @param startedAtMs epoch ms @param nowMs monotonic: reading a clock costs as much as all else here */
+  begin({ timestamp, delay }: BullJob, startedAtMs: number, nowMs: number): void {
+    const waitingForMs = startedAtMs - ((timestamp ?? 0) + (delay ?? 0));
+    const roomForMs = nowMs - this.#roomSinceMs;
     this.#waits[this.begun % MAX_WAITS] = Math.max(0, Math.min(waitingForMs, roomForMs));
     this.begun += 1;
     this.#running += 1;
   }
 
-  end(places: number): void {
-    if (this.#running === places) this.#roomSinceMs = performance.now();
+  end(places: number, nowMs: number): void {
+    if (this.#running === places) this.#roomSinceMs = nowMs;
     this.#running -= 1;
   }
 

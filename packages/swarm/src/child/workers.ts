@@ -310,20 +310,20 @@ export class Workers {
     this.#held.add(held);
     const begunAtMs = performance.now();
     const log = this.logOf(worker);
-    log.begin(job);
+    log.begin(job, held.startedAtMs, begunAtMs);
     const memoryRun = this.memory.begin(held.queue, held.name);
     const { queue, id, name, startedAtMs } = held;
     const onBoard = { queue, id, name, attempt: attemptOf(job), startedAtMs };
     const place = this.board.begin(onBoard);
     const done = (): void => {
       this.#held.delete(held);
-      log.end(worker.concurrency);
+      const endedAtMs = performance.now();
+      log.end(worker.concurrency, endedAtMs);
       this.board.end(place);
       if (held.stale) this.#listener.onStaleEnd(held);
       else if (!held.ended) this.#listener.onOpenEnd(worker);
       this.memory.end(memoryRun);
-      if (held.ended === 'completed')
-        this.durations.add(held.queue, held.name, performance.now() - begunAtMs);
+      if (held.ended === 'completed') this.durations.add(held.queue, held.name, endedAtMs - begunAtMs);
       this.#checkIdle();
     };
     const running = this.context.run(onBoard, run);
