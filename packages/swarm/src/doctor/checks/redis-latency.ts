@@ -43,7 +43,11 @@ export const redisLatency = defineCheck<LatencyFacts>({
       await delay(PAUSE_MS);
     }
     own.disable();
-    return { roundTripsMs, ownDelayMs: Math.max(0, own.percentile(90) / 1e6 - RESOLUTION_MS), slow: await slowCommands(client) };
+    return {
+      roundTripsMs,
+      ownDelayMs: Math.max(0, own.percentile(90) / 1e6 - RESOLUTION_MS),
+      slow: await slowCommands(client),
+    };
   },
   judge: judgeLatency,
 });
