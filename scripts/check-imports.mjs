@@ -15,7 +15,7 @@ const sourceRoot = join(root, 'packages/swarm/src');
 /** Files at the top of src that make up a part. Each folder is a part of its own name. */
 const PART_OF_FILE = [
   [
-    /^(errors|protocol|death|units|suggest|identity|log|output-sink|child-options|statm|watchdog-protocol|line-reader|dump)\.ts$/,
+    /^(errors|protocol|death|units|suggest|identity|log|output-sink|child-options|statm|watchdog-protocol|line-reader|dump|duration-sketch)\.ts$/,
     'shared',
   ],
   [/^(config|config-.*|options?|option-.*|app-path)\.ts$/, 'config'],
@@ -53,7 +53,7 @@ const MAY_IMPORT = {
   api: ['shared', 'child/app-registration.ts', 'embed', 'types:registry'],
   embed: ['shared', 'config', 'master', 'types:registry'],
   platform: ['shared', 'config', 'types:supervisor', 'types:registry', 'types:master'],
-  http: ['shared', 'types:supervisor', 'types:registry', 'types:master'],
+  http: ['shared', 'limiter/status.ts', 'types:supervisor', 'types:registry', 'types:master'],
   master: [
     'shared',
     'supervisor',

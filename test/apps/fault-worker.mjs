@@ -58,6 +58,7 @@ async function behave(job) {
   if (what.flood) await flood(what.flood);
   if (what.ipc) for (const name of what.ipc) sendOdd(name);
   if (what.spin) for (;;);
+  if (what.spinMs) spinFor(what.spinMs);
   if (what.crash)
     process.nextTick(() => {
       throw new Error('crashed by its job');
@@ -68,6 +69,12 @@ async function behave(job) {
   }
   if (what.ms) await new Promise((resolve) => setTimeout(resolve, what.ms));
   return { pid: process.pid, slot: SWARM_SLOT, starts: job.attemptsStarted };
+}
+
+/** Blocks the loop. */
+function spinFor(ms) {
+  const until = performance.now() + ms;
+  while (performance.now() < until);
 }
 
 /** A shell with children of its own, as `exec` makes them. */

@@ -30,9 +30,10 @@ const PAUSE_MAIN = `
     setTimeout(() => {
       session.post('Debugger.resume', () => {
         session.disconnect();
-        process.exit();
+        // node aborts where a thread ends right after it
+        setTimeout(() => process.exit(), 300);
       });
-    }, workerData.ms);
+    }, workerData.pauseMs);
   });
   session.post('Debugger.pause');
   setTimeout(() => {}, 600_000);
@@ -129,14 +130,14 @@ const hangs = {
       if ((user + system) / 1_000 > cpuMs) return;
     }
   },
-  sleep: function sleepFor({ ms }) {
-    return Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+  sleep: function sleepFor({ sleepMs }) {
+    return Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, sleepMs);
   },
   /** At a breakpoint, with a debugger's port open. */
-  debug: async function stopAtBreakpoint({ ms }) {
+  debug: async function stopAtBreakpoint({ pauseMs }) {
     inspector.open(0, '127.0.0.1');
     await delay(600);
-    const thread = new Thread(PAUSE_MAIN, { eval: true, workerData: { ms } });
+    const thread = new Thread(PAUSE_MAIN, { eval: true, workerData: { pauseMs } });
     await once(thread, 'exit');
     inspector.close();
   },

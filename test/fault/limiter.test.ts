@@ -47,6 +47,20 @@ describe('a child that holds leases', () => {
     assert.equal((await limiter.status()).reclaimed, 1);
   });
 
+  it('is killed, and no sibling has used a limiter yet: one opens a connection for it', async (t) => {
+    const trial = new Trial(t, redis);
+    const swarm = trial.start(2, { app: 'limit-worker.mjs' });
+    await swarm.ready(2);
+    const limiter = Limiter.concurrent(`l-${randomBytes(4).toString('hex')}`, 1, { waitTimeoutMs: 60_000 });
+    const id = await trial.add({ limiter: limiter.name, ms: 600_000 });
+    const victim = await trial.runs(id);
+    await swarm.line(`within ${id}`);
+    process.kill(victim.pid, 'SIGKILL');
+    await swarm.line('leases freed', { leases: 1 });
+    await swarm.line(`within ${id}`, {}, { nth: 2 });
+    assert.equal((await limiter.status()).reclaimed, 1);
+  });
+
   it('is the only one: they are free when its replacement is there', async (t) => {
     const trial = new Trial(t, redis);
     const swarm = trial.start(1, { app: 'limit-app.mjs' });

@@ -100,6 +100,9 @@ describe('under Upstart', () => {
     player.start(env);
     const id = await trial.add({ first: { ms: 600_000 } });
     await running(redis, trial.queue, id);
+    await waitFor('its child is in the registry with its queue', async () =>
+      (await trial.command('ps', '--json')).stdout.includes('tokenPrefix'),
+    );
     process.kill(player.pid, 'SIGKILL');
     await waitFor('it is respawned', () => player.pids.length === 2);
     await noJobLost({ redis, jobs: [{ queue: trial.queue, ids: trial.ids }] });

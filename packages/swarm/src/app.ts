@@ -3,7 +3,10 @@ import type { Job } from 'bullmq';
 import { registerApp, trackWorker } from './child/app-registration.js';
 
 export interface JobContext {
-  /** Aborted when the job is taken from this run of it: handed back at a stop, or its lock was lost. */
+  /**
+   * Aborted when the job is taken from this run of it: handed back at a stop, its lock was lost, or its time is up and
+   * `--job-timeout-action` is `abort` or `kill`.
+   */
   signal: AbortSignal;
 }
 
@@ -20,12 +23,23 @@ export type QueueOptions =
       /** For each job of the queue. */
       process: Processor;
       jobs?: never;
+      jobTimeoutMs?: JobTimeout;
     }
   | {
       /** By `job.name`; a job of any other name fails. */
       jobs: Record<string, Processor>;
       process?: never;
+      jobTimeoutMs?: JobTimeout;
     };
+
+/**
+ * For how long a job of the queue may be active, 1,000 ms to a day; what happens then is said by
+ * `--job-timeout-action`. Stands above `--job-timeout`: `'off'` for none at all.
+ */
+type JobTimeout = number | 'off' | undefined;
+
+const MIN_TIMEOUT_MS = 1_000;
+const MAX_TIMEOUT_MS = 24 * 3_600_000;
 
 export interface AppOptions {
   /** By queue name, in the order in which `--queue` would list them. At least one. */
@@ -47,7 +61,7 @@ export interface SwarmApp {
  * `export default defineApp({ … })`, run with `swarm ./worker.js`. Loaded in any other way (a test, a
  * producer that shares code), it does nothing by itself.
  *
- * @throws TypeError when a queue has no processor
+ * @throws TypeError when a queue has no processor, or a timeout that is none
  */
 export function defineApp(options: AppOptions): SwarmApp {
   const names = Object.keys(options?.queues ?? {});
@@ -66,8 +80,18 @@ export function defineApp(options: AppOptions): SwarmApp {
         `defineApp(): queue ${JSON.stringify(name)} takes a function, { process: function } or { jobs: { name: function } }`,
       );
     }
+    if (typeof queue === 'object') checkTimeout(name, queue.jobTimeoutMs);
   }
   return registerApp(options);
+}
+
+function checkTimeout(queueName: string, timeout: unknown): void {
+  if (timeout === undefined || timeout === 'off') return;
+  if (typeof timeout === 'number' && timeout >= MIN_TIMEOUT_MS && timeout <= MAX_TIMEOUT_MS) return;
+  throw new TypeError(
+    `defineApp(): jobTimeoutMs of queue ${JSON.stringify(queueName)} takes 'off', or milliseconds from ` +
+      `${MIN_TIMEOUT_MS} to ${MAX_TIMEOUT_MS}, got ${typeof timeout === 'number' ? timeout : JSON.stringify(timeout)}`,
+  );
 }
 
 /**

@@ -62,6 +62,9 @@ async function dispatch(line: CommandLine): Promise<number> {
     case 'top':
       return (await import('./commands/top.js')).top(await registryOptions(line));
     case 'jobs':
+      if (line.switches.has('slow')) {
+        return (await import('./commands/slow-jobs.js')).slowJobs(await registryOptions(line));
+      }
       return (await import('./commands/jobs.js')).jobs(await registryOptions(line));
     case 'limits': {
       const { limits } = await import('./commands/limits.js');

@@ -77,9 +77,10 @@ export const COMMANDS = {
     usage: '[options]',
     describe: 'the jobs that run now, and in which child',
     options: REGISTRY_OPTIONS,
-    switches: JSON_SWITCH,
+    switches: { ...JSON_SWITCH, slow: 'as multiples of what each usually takes, the largest first' },
     examples: [
       ['swarm jobs', 'a table, the oldest first'],
+      ['swarm jobs --slow', 'which of them take unusually long?'],
       ['swarm jobs --json', 'for scripts'],
     ],
   },

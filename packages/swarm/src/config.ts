@@ -15,6 +15,7 @@ import { allowedCpus } from './process/cpus.js';
 import { exactDuration } from './units.js';
 
 export type LogFormat = 'json' | 'pretty';
+export type JobTimeoutAction = 'dump' | 'abort' | 'kill';
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
 /** One queue of `--queue NAME[,WEIGHT]`. */
@@ -65,6 +66,12 @@ export interface Config {
   stuckAfterMs: number;
   /** And then its child is killed; null: never. */
   stuckKillAfterMs: number | null;
+  /** Nobody has chosen it: a Worker with a longer lock says that its jobs may block for as long. */
+  stuckKillMindsLocks: boolean;
+  /** A job that is active for so long is dumped; null: never, but for queues with a timeout of their own. */
+  jobTimeoutMs: number | null;
+  /** What comes after that dump. */
+  jobTimeoutAction: JobTimeoutAction;
   /** Exact deaths at which a job is failed for good; null: never. */
   quarantineAfter: number | null;
   nodeArguments: readonly string[];
@@ -247,6 +254,8 @@ function completeConfig(
     drainTimeoutMs: values.timeout,
     bootTimeoutMs: values.bootTimeout,
     ...stuckLimitsOf(values),
+    jobTimeoutMs: values.jobTimeout,
+    jobTimeoutAction: values.jobTimeoutAction,
     quarantineAfter: values.quarantineAfter === 'off' ? null : values.quarantineAfter,
     nodeArguments: values.nodeArgs,
     port: values.port,
@@ -261,20 +270,27 @@ function completeConfig(
   });
 }
 
+const DEFAULT_STUCK_KILL_MS = 60_000;
+
 /** @throws SwarmError where a child would be killed before it is dumped */
 function stuckLimitsOf({
   stuckAfter,
   stuckKillAfter,
-}: Pick<OptionValues, 'stuckAfter' | 'stuckKillAfter'>): Pick<Config, 'stuckAfterMs' | 'stuckKillAfterMs'> {
-  if (stuckKillAfter === 'off') return { stuckAfterMs: stuckAfter, stuckKillAfterMs: null };
-  if (stuckKillAfter <= stuckAfter) {
+}: Pick<OptionValues, 'stuckAfter' | 'stuckKillAfter'>): Pick<
+  Config,
+  'stuckAfterMs' | 'stuckKillAfterMs' | 'stuckKillMindsLocks'
+> {
+  const killAfterMs = stuckKillAfter ?? DEFAULT_STUCK_KILL_MS;
+  const stuckKillMindsLocks = stuckKillAfter === null;
+  if (killAfterMs === 'off') return { stuckAfterMs: stuckAfter, stuckKillAfterMs: null, stuckKillMindsLocks };
+  if (killAfterMs <= stuckAfter) {
     throw usageError(
       'SWARM_BAD_STUCK_KILL_AFTER',
       `--stuck-kill-after takes more than --stuck-after, ${exactDuration(stuckAfter)}, got ` +
-        `${exactDuration(stuckKillAfter)}: a child is dumped before it is killed; raise it, or lower --stuck-after`,
+        `${exactDuration(killAfterMs)}: a child is dumped before it is killed; raise it, or lower --stuck-after`,
     );
   }
-  return { stuckAfterMs: stuckAfter, stuckKillAfterMs: stuckKillAfter };
+  return { stuckAfterMs: stuckAfter, stuckKillAfterMs: killAfterMs, stuckKillMindsLocks };
 }
 
 function deepFreeze<T>(value: T): T {

@@ -73,7 +73,8 @@ export interface Evidence {
 /**
  * - `released`, `quarantined`: put back in its queue, or failed for good because of its blame
  * - `handed-back`: put back by the process itself, before it left
- * - `finished`, `failed`: was over before its process was
+ * - `finished`: was over before its process was
+ * - `failed`: had been given up, past its time, and has failed
  * - `pending`: not known when the record was written
  */
 export const JOB_OUTCOMES = [

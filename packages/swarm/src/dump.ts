@@ -206,7 +206,7 @@ function isInFile({ owner, file }: Frame): boolean {
 }
 
 function whereInKernel({ syscall, target, command }: NativeSide): string {
-  if (syscall === null || syscall === 'running') return 'native code';
+  if (syscall === null || syscall === 'running') return '';
   if (target !== null) return `${syscall} ${target}`;
   return command !== null && WAITS.has(syscall) ? `a wait for ${command}` : syscall;
 }
@@ -214,9 +214,9 @@ function whereInKernel({ syscall, target, command }: NativeSide): string {
 /** `parse (src/parse.ts:10:5)` */
 export function frameText({ function: name, file, line, column, isAsync }: Frame): string {
   const at = file === null ? '' : [file, line, column].filter((part) => part !== null).join(':');
-  const called = `${isAsync ? 'async ' : ''}${name}`.trim();
-  if (called === '') return at;
-  return at === '' ? called : `${called} (${at})`;
+  const before = isAsync ? 'async ' : '';
+  if (name === '') return `${before}${at}`.trim();
+  return at === '' ? `${before}${name}` : `${before}${name} (${at})`;
 }
 
 type Told = Pick<

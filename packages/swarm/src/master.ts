@@ -14,7 +14,7 @@ import { ServiceManager, takeServiceSettings } from './platform/service-manager.
 import { startWarnings } from './platform/start-warnings.js';
 import { loaderArguments } from './process/fork.js';
 import { findJemalloc } from './process/jemalloc.js';
-import { isAlive, rawHostName, readBootId, readPidNamespace, readStartTicks } from './process/proc.js';
+import { isSameProcess, rawHostName, readBootId, readPidNamespace, readStartTicks } from './process/proc.js';
 import { orphansOf } from './recovery/predecessors.js';
 import { checkRedis } from './redis/checks.js';
 import { type ConnectionRole, connect, type RedisClient } from './redis/connect.js';
@@ -33,6 +33,8 @@ import { RegistryWriter } from './registry/writer.js';
 
 /** Connections' names begin with it; the embedded server's other clients are those whose names do not. */
 const CLIENT_NAME = 'swarm-master';
+/** A program that embeds masters may start several. */
+let mastersHere = 0;
 const FLUSH_MS = 1_000;
 
 /** Runs a master until it is stopped. Throws a `SwarmError` when it cannot start, or its app cannot. */
@@ -63,12 +65,21 @@ export async function runMasterWithin(config: Config, around: Surroundings): Pro
   warnAtStart(config, around.log);
   const onlookers = [...(around.onlookers ?? [])];
   const { port, host } = config;
+  let useForMetrics: (client: RedisClient) => void = () => {};
   if (port !== null) {
-    const { HttpDoor } = await import('./http/index.js');
-    onlookers.push(await HttpDoor.open({ port, host }, around.log));
+    const [{ HttpDoor }, { LimitCollector }] = await Promise.all([
+      import('./http/index.js'),
+      import('./http/limit-metrics.js'),
+    ]);
+    const limits = new LimitCollector();
+    useForMetrics = (client) => limits.use(client);
+    onlookers.push(await HttpDoor.open({ port, host, collectors: [limits] }, around.log));
   }
   try {
-    return await withRedis(config, around.log, (redis) => supervise(config, redis, { ...around, onlookers }));
+    return await withRedis(config, around.log, (redis) => {
+      useForMetrics(redis.client);
+      return supervise(config, redis, { ...around, onlookers });
+    });
   } finally {
     await Promise.allSettled(onlookers.map(async (onlooker) => onlooker.close?.()));
   }
@@ -103,7 +114,8 @@ async function withRedis(
       ? await startEmbedded({ stateDir: stateDirectory(), log: (level, text) => log[level](text) })
       : null;
   const url = choice.kind === 'embedded' ? (embedded as EmbeddedServer).url : choice.url;
-  const name = `${CLIENT_NAME}-${process.pid}`;
+  mastersHere += 1;
+  const name = `${CLIENT_NAME}-${process.pid}${mastersHere > 1 ? `.${mastersHere}` : ''}`;
   const open = (role: ConnectionRole, name: string): RedisClient => {
     return connect(parseRedisUrl(url, '--redis'), { name, role, tlsNoVerify: config.redisTlsNoVerify });
   };
@@ -128,7 +140,7 @@ async function withRedis(
     });
   } finally {
     client.disconnect();
-    await embedded?.stopIfUnused({ ownNamePrefix: name }).catch((error: unknown) => {
+    await embedded?.stopIfUnused({ ownName: name }).catch((error: unknown) => {
       log.warn('the embedded Redis was not stopped', { error: String(error) });
     });
   }
@@ -158,9 +170,7 @@ async function supervise(config: Config, redis: UsableRedis, around: Surrounding
   const info = masterInfo(config);
   const writer = new RegistryWriter(redis.client, config.namespace);
   const { masters } = await readSnapshot(redis.client, config.namespace);
-  const predecessors = findPredecessors(masters, info, (pid, startTicks) => {
-    return !isAlive(pid) || (startTicks !== null && readStartTicks(pid) !== startTicks);
-  });
+  const predecessors = findPredecessors(masters, info, (pid, startTicks) => !isSameProcess(pid, startTicks));
   for (const { identity, children } of predecessors) {
     log.warn('a master that ran on this host left jobs behind; they are released', {
       master: identity,

@@ -5,7 +5,7 @@
  * A row reads one text to one value and says in words what it takes. Who asked (a flag, a variable, a key
  * of a file) is known only to the caller, so the message is put together in `parseOption`.
  */
-import type { LogFormat, LogLevel } from './config.js';
+import type { JobTimeoutAction, LogFormat, LogLevel } from './config.js';
 import { usageError } from './errors.js';
 import {
   duration,
@@ -208,16 +208,35 @@ export const OPTIONS = {
     fallback: '10s',
     ...duration(1_000),
   }),
-  stuckKillAfter: value<number | 'off'>({
+  stuckKillAfter: optional<number | 'off'>({
     flag: 'stuck-kill-after',
     env: ['SWARM_STUCK_KILL_AFTER'],
     section: 'Time limits',
     placeholder: 'D|off',
     describe: 'a child whose main loop is silent for so long is killed, and its jobs are released',
-    fallback: '60s',
+    defaultText: '60s, or the longest lock of its Workers',
     takes: `off, or ${stuckKillAfter.takes}`,
     read: (text, source) => (text === 'off' ? text : stuckKillAfter.read(text, source)),
     show: (limit) => (limit === 'off' ? limit : exactDuration(limit)),
+  }),
+  jobTimeout: optional({
+    flag: 'job-timeout',
+    env: ['SWARM_JOB_TIMEOUT'],
+    section: 'Jobs',
+    placeholder: 'D',
+    describe: "a job that is active for so long is dumped; a queue's own jobTimeoutMs stands above it",
+    defaultText: 'off',
+    ...duration(1_000),
+  }),
+  jobTimeoutAction: value({
+    flag: 'job-timeout-action',
+    env: ['SWARM_JOB_TIMEOUT_ACTION'],
+    section: 'Jobs',
+    placeholder: 'dump|abort|kill',
+    describe:
+      'and then: nothing more; its signal is aborted, and if it has not settled in 5 s, as for kill; its child drains and is killed, and it fails',
+    fallback: 'dump',
+    ...oneOf<JobTimeoutAction>('dump', 'abort', 'kill'),
   }),
   quarantineAfter: value<number | 'off'>({
     flag: 'quarantine-after',

@@ -243,15 +243,26 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     const log =
       (level: SwarmLogEntry['level']) =>
       (message: string, fields: LogFields = {}): void => {
-        if (levels.indexOf(level) >= levels.indexOf(lowest)) this.emit('log', { level, message, fields });
+        if (levels.indexOf(level) >= levels.indexOf(lowest)) this.#tell('log', { level, message, fields });
       };
     return {
       debug: log('debug'),
       info: log('info'),
       warn: log('warn'),
       error: log('error'),
-      childOutput: (line) => this.emit('output', line),
+      childOutput: (line) => this.#tell('output', line),
     };
+  }
+
+  /** A listener that throws is a defect of the program's, and no reason to let go of children. */
+  #tell<Name extends 'log' | 'output'>(name: Name, ...args: SwarmEvents[Name]): void {
+    try {
+      (this as EventEmitter).emit(name, ...args);
+    } catch (error) {
+      setImmediate(() => {
+        throw error;
+      });
+    }
   }
 
   #change(state: SwarmState): void {

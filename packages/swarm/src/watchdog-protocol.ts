@@ -37,7 +37,9 @@ export type WatchdogMessage =
   /** Answer to `dump`: findings of `dump.ts`, which whoever uses them decodes. */
   | { type: 'dump'; dumpId: string; findings: unknown }
   /** A native call has returned, in which a dump could see no stack: where it was. */
-  | { type: 'returned'; findings: unknown };
+  | { type: 'returned'; findings: unknown }
+  /** A defect of the thread's own; it goes on. */
+  | { type: 'trouble'; message: string };
 
 /** To the thread. */
 export type WatchdogOrder = { type: 'dump'; dumpId: string };
@@ -50,6 +52,8 @@ export function parseWatchdogMessage(line: string): WatchdogMessage | null {
     return look && { type: 'look', look };
   }
   if (raw?.['type'] === 'returned') return { type: 'returned', findings: raw['findings'] };
+  const message = raw?.['message'];
+  if (raw?.['type'] === 'trouble' && typeof message === 'string') return { type: 'trouble', message };
   const dumpId = raw?.['dumpId'];
   if (raw?.['type'] !== 'dump' || typeof dumpId !== 'string') return null;
   return { type: 'dump', dumpId, findings: raw['findings'] };

@@ -171,6 +171,7 @@ export async function register(
     children,
     owed: [],
     jobMemory: [],
+    jobDurations: [],
     clockOffsetMs,
   };
   await new RegistryWriter(client, namespace).beat(report, 300);

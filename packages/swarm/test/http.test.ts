@@ -100,7 +100,7 @@ function table(groups: Record<string, Partial<Slot>[]>): SupervisorState {
 
 function seat(state: Slot['state'], identity: string): Partial<Slot> {
   const facts = { pid: 7, generation: 0, spawnedAtMs: 0, readyAtMs: 0, canRelease: true };
-  return { state, child: { identity, ...facts, killedFor: null, leavesFor: null } };
+  return { state, child: { identity, ...facts, killedFor: null, leavesFor: null, givenUp: [] } };
 }
 
 function record(identity: string, more: Partial<ChildRecord> = {}): ChildRecord {

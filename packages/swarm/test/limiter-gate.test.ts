@@ -77,6 +77,25 @@ describe('a limiter as a gate', () => {
     await Promise.all([a, b, c].map(({ gate }) => gate.close()));
   });
 
+  it('stands in the queue once, however many ask at the same time', async () => {
+    const limit = Limiter.concurrent(unique(), 2);
+    const [a, b] = children(limit);
+    const leases = await Promise.all([1, 2, 3, 4, 5].map(() => a.gate.tryAcquire()));
+    assert.equal(leases.filter((lease) => lease !== null).length, 2);
+    assert.deepEqual(await Promise.all([1, 2, 3, 4, 5].map(() => b.gate.tryAcquire())), [
+      null,
+      null,
+      null,
+      null,
+      null,
+    ]);
+    await until(async () => (await waiting(limit.name)) === 2, 'one of each waits');
+    assert.deepEqual([a.rooms, b.rooms], [0, 0], 'and is not told of room that there is not');
+    for (const lease of leases) lease?.release();
+    await Promise.all([a.told(1), b.told(1)]);
+    await Promise.all([a, b].map(({ gate }) => gate.close()));
+  });
+
   it('hands on what is not wanted any more', async () => {
     const limit = Limiter.concurrent(unique(), 1);
     const [a, b, c] = children(limit);

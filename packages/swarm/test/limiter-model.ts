@@ -25,15 +25,21 @@ interface Waiting extends Request {
   cameAtMs: number;
 }
 
-/** For somebody who waited to say that it is there. */
-export const GRANT_MS = 2_000;
+const ALIVE_MS = 1_000;
+const GRANT_MS = 2_000;
 
 export class LimiterModel {
   queue: Waiting[] = [];
   /** Who was let in after a wait, in order. */
   readonly letIn: string[] = [];
+  /** By owner: when it last asked, or gave back. */
+  readonly #heardAtMs = new Map<string, number>();
 
   constructor(readonly rule: Rule) {}
+
+  heardOf(owner: string, nowMs: number): void {
+    this.#heardAtMs.set(owner, nowMs);
+  }
 
   /** @returns whether it is let in at once, has to wait, or is refused */
   acquire(nowMs: number, request: Request, mayWait: boolean): 'granted' | 'waits' | 'refused' {
@@ -55,10 +61,17 @@ export class LimiterModel {
       if (!first || !this.rule.hasRoom(nowMs, first.cost)) return;
       this.queue.shift();
       if (nowMs - first.cameAtMs > first.waitMs) continue;
-      this.rule.take(nowMs, { ...first, leaseMs: Math.min(first.leaseMs, GRANT_MS) });
-      this.letIn.push(first.id);
+      this.letInFirst(nowMs, first);
       served += 1;
     }
+  }
+
+  /** Who was not heard of for a while has to say that it is there. */
+  letInFirst(nowMs: number, first: Request): void {
+    const heardAtMs = this.#heardAtMs.get(first.id.split('/')[0] ?? '') ?? Number.NEGATIVE_INFINITY;
+    const leaseMs = nowMs - heardAtMs < ALIVE_MS ? first.leaseMs : Math.min(first.leaseMs, GRANT_MS);
+    this.rule.take(nowMs, { ...first, leaseMs });
+    this.letIn.push(first.id);
   }
 
   leave(nowMs: number, id: string): boolean {

@@ -201,6 +201,7 @@ class SideBySide {
     const request = { id, leaseMs, waitMs, cost: price };
     const mode = mayWait ? 'wait' : 'once';
     const answer = await this.#caller(owner).acquire(this.#definition, id, mode);
+    this.#model.heardOf(OWNERS[owner] as string, this.#nowMs);
     assert.equal(answer.kind, this.#model.acquire(this.#nowMs, request, mayWait));
     this.#requests.push({ ...request, owner, takenAtMs: this.#nowMs });
   }
@@ -233,6 +234,7 @@ class SideBySide {
       if (this.#rule.leases.has(id)) {
         this.#rule.leases.delete(id);
         this.#handOver();
+        this.#model.heardOf(OWNERS[owner] as string, this.#nowMs);
       }
     } else if (what === 'renew' && this.#rule instanceof ConcurrentRule && !isWaiting) {
       const { lost } = await caller.renew(this.#definition, [id]);
@@ -255,8 +257,7 @@ class SideBySide {
     const [first] = this.#model.queue;
     if (!first) return;
     this.#model.queue.shift();
-    this.#rule.take(this.#nowMs, { ...first, leaseMs: Math.min(first.leaseMs, 2_000) });
-    this.#model.letIn.push(first.id);
+    this.#model.letInFirst(this.#nowMs, first);
   }
 
   async #crash(owner: number): Promise<void> {

@@ -4,9 +4,12 @@ import { getEventListeners } from 'node:events';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
+import { expose } from '../dist/http/exposition.js';
+import { LimitCollector } from '../dist/http/limit-metrics.js';
 import { isOverLimit, type LeaseLostError, Limiter, OverLimitError } from '../dist/limiter/index.js';
 import { defaultBackoffMs } from '../dist/limiter/options.js';
 import { RedisClock } from '../dist/limiter/redis-clock.js';
+import { readLimits } from '../dist/limiter/status.js';
 import { startRedis, type TestRedis, until } from './redis-server.js';
 
 const LONG_MS = 30_000;
@@ -395,6 +398,23 @@ describe('limiters', () => {
       return isOverLimit(error) && error.retryInMs !== null && error.retryInMs <= 86_400_000;
     });
     assert.ok(performance.now() - askedAtMs < 10_000);
+  });
+
+  it('are metrics', async () => {
+    const limiter = Limiter.concurrent(unique(), 3);
+    const lease = await limiter.tryAcquire();
+    const isListed = async (): Promise<boolean> =>
+      (await readLimits(client, 100)).some(({ name }) => name === limiter.name);
+    await until(isListed, 'it is listed');
+    const collector = new LimitCollector();
+    assert.deepEqual(await collector.collect(), [], 'there is no Redis yet');
+    collector.use(client);
+    const text = expose(await collector.collect());
+    const labels = `{limiter="${limiter.name}",type="concurrent"}`;
+    assert.ok(text.includes(`swarm_limiter_limit${labels} 3\n`), text);
+    assert.ok(text.includes(`swarm_limiter_held${labels} 1\n`));
+    assert.ok(text.includes('# TYPE swarm_limiter_wait_seconds_total counter\n'));
+    await lease?.release();
   });
 
   it('without a limit', async () => {

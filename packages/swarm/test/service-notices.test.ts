@@ -168,6 +168,7 @@ function seat(state: Slot['state'], identity: string, killedFor: 'stuck' | null 
     canRelease: true,
     killedFor,
     leavesFor: null,
+    givenUp: [],
   };
   return { state, child };
 }
@@ -251,7 +252,11 @@ describe('what a service manager is told of a master', () => {
 describe('what systemd puts into the environment', () => {
   it('is taken out of it', () => {
     const env = { NOTIFY_SOCKET: '/run/n', WATCHDOG_USEC: '60000000', WATCHDOG_PID: '7', PATH: '/bin' };
-    assert.deepEqual(takeServiceSettings(env, 7), { socket: '/run/n', watchdogMs: 60_000 });
+    assert.deepEqual(takeServiceSettings(env, 7), {
+      socket: '/run/n',
+      watchdogMs: 60_000,
+      watchdogIsForeign: false,
+    });
     assert.deepEqual(env, { PATH: '/bin' });
   });
 
@@ -260,7 +265,7 @@ describe('what systemd puts into the environment', () => {
       { NOTIFY_SOCKET: '@n', WATCHDOG_USEC: '1000', WATCHDOG_PID: '8' },
       7,
     );
-    assert.equal(settings?.watchdogMs, null);
+    assert.deepEqual([settings?.watchdogMs, settings?.watchdogIsForeign], [null, true]);
     assert.equal(takeServiceSettings({ NOTIFY_SOCKET: '@n', WATCHDOG_USEC: '0' }, 7)?.watchdogMs, null);
   });
 

@@ -4,10 +4,16 @@ import fc from 'fast-check';
 import { decide } from '../dist/supervisor/decide.js';
 import type { Effect, SupervisorEvent } from '../dist/supervisor/events.js';
 import { DEFAULT_POLICY, initialState, type Policy, type SupervisorState } from '../dist/supervisor/state.js';
-import { type Block, type BlockAct, MAX_DUMPS, stepBlock } from '../dist/supervisor/stuck.js';
+import {
+  type Block,
+  type BlockAct,
+  MAX_DUMPS,
+  type StuckPolicy,
+  stepBlock,
+} from '../dist/supervisor/stuck.js';
 import { BLOCK_KINDS, type BlockKind } from '../dist/watchdog-protocol.js';
 
-const LIMITS = { stuckAfterMs: 10_000, stuckKillAfterMs: 60_000 };
+const LIMITS: StuckPolicy = { stuckAfterMs: 10_000, stuckKillAfterMs: 60_000, stuckKillMindsLocks: false };
 const UP = { isReady: true, killInMs: null };
 const LOOK_MS = 250;
 
@@ -16,7 +22,8 @@ function act(
   untilMs: number,
   {
     kind = 'running' as BlockKind,
-    limits = LIMITS as { stuckAfterMs: number; stuckKillAfterMs: number | null },
+    limits = LIMITS,
+    lockMs = 0,
     phase = UP as { isReady: boolean; killInMs: number | null },
     canAct = true,
   } = {},
@@ -24,7 +31,7 @@ function act(
   let block: Block | null = null;
   const acts: [number, string][] = [];
   for (let blockedMs = LOOK_MS; blockedMs <= untilMs; blockedMs += LOOK_MS) {
-    const news = { kind, blockedMs, silentMs: blockedMs };
+    const news = { kind, blockedMs, silentMs: blockedMs, lockMs };
     const step: { block: Block; act: BlockAct | null } = stepBlock(block, news, limits, {
       phase,
       nowMs: blockedMs,
@@ -48,6 +55,15 @@ describe('a block', () => {
     assert.deepEqual(act(120_000), expected);
   });
 
+  it('is not ended before the longest lock has run out, unless somebody chose when', () => {
+    const limits = { ...LIMITS, stuckKillMindsLocks: true };
+    const killedAtMs = (of: Parameters<typeof act>[1]): number | undefined =>
+      act(3_600_000, of).find(([, what]) => what === 'kill')?.[0];
+    assert.equal(killedAtMs({ limits, lockMs: 30_000 }), 60_000);
+    assert.equal(killedAtMs({ limits, lockMs: 600_000 }), 600_000);
+    assert.equal(killedAtMs({ lockMs: 600_000 }), 60_000);
+  });
+
   it('is dumped at most five times where nobody is to be killed', () => {
     const acts = act(3_600_000, { limits: { ...LIMITS, stuckKillAfterMs: null } });
     assert.deepEqual(
@@ -62,7 +78,9 @@ describe('a block', () => {
         fc.integer({ min: 1_000, max: 30_000 }),
         fc.integer({ min: 1, max: 30_000 }),
         (stuckAfterMs, moreMs) => {
-          const acts = act(200_000, { limits: { stuckAfterMs, stuckKillAfterMs: stuckAfterMs + moreMs } });
+          const acts = act(200_000, {
+            limits: { ...LIMITS, stuckAfterMs, stuckKillAfterMs: stuckAfterMs + moreMs },
+          });
           const [[dumpMs, first] = [0, ''], [killMs, last] = [0, '']] = [acts[0], acts.at(-1)];
           assert.deepEqual([first, last], ['stuck', 'kill']);
           assert.ok(killMs - dumpMs >= 1_000, `${dumpMs} ${killMs}`);

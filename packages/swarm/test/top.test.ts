@@ -35,6 +35,7 @@ function master(children: ChildRecord[], more: Partial<MasterRecord> = {}): Mast
       children,
       owed: [],
       jobMemory: [],
+      jobDurations: [],
       rttUs: 300,
     },
     info: {

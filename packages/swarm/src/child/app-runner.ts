@@ -6,7 +6,7 @@ import type { Consumer } from '../fetch/consumer.js';
 import { StockConsumer } from '../fetch/stock-consumer.js';
 import { reschedulingOverLimit } from '../limiter/around-processor.js';
 import { provideSurroundings } from '../limiter/meeting.js';
-import type { JobRef } from '../protocol.js';
+import type { JobRef, QueueTimeout } from '../protocol.js';
 import { wake } from '../recovery/move-job.js';
 import { type ConnectionRole, connect, type RedisClient } from '../redis/connect.js';
 import { parseRedisUrl } from '../redis/url.js';
@@ -23,6 +23,10 @@ export interface AppSurroundings {
   abortSignalOf(job: BullJob): AbortSignal;
   /** Jobs that wait for their turn to run alone. */
   onWaiting(jobs: readonly JobRef[]): void;
+  /** Before it takes its first job. */
+  onConsumer(consumer: Consumer): void;
+  /** Of the queues that have one of their own. */
+  onJobTimeouts(queues: readonly QueueTimeout[]): void;
 }
 
 /** Resolves when every queue is taken; the result closes the app, with `force` whatever still runs. */
@@ -43,7 +47,10 @@ export async function runApp(
   const missing = missingForAlone(bullmq.module);
   if (missing)
     around.warn(`bullmq ${bullmq.version} has no ${missing}: jobs to blame for a death do not run alone`);
+  const timeouts = queues.flatMap(([name, queue]) => timeoutOf(name, queue));
+  if (timeouts.length > 0) around.onJobTimeouts(timeouts);
   const target = parseRedisUrl(options.redisUrl, '--redis');
+  if (target.kind === 'cluster') checkClusterPrefix(options.prefix);
   const connectAs = (name: string, role: ConnectionRole): RedisClient =>
     connect(target, { name, role, tlsNoVerify: options.redisTlsNoVerify });
   const connection = connectAs('swarm-child', 'jobs');
@@ -62,11 +69,21 @@ export async function runApp(
     onWaiting: around.onWaiting,
     wake,
   });
+  around.onConsumer(consumer);
   await consumer.start();
   return async (force) => {
     await consumer.close(force);
     if (typeof closeBoot === 'function') await closeBoot();
   };
+}
+
+/** What a script or a blocking command names must be in one slot: all keys of all queues. */
+function checkClusterPrefix(prefix: string): void {
+  if (/\{[^{}]+\}/.test(prefix)) return;
+  throw new Error(
+    `SWARM_CLUSTER_PREFIX: --prefix ${JSON.stringify(prefix)} has no hash tag, and on Redis Cluster the keys of the queues must ` +
+      `share one: --prefix '{${prefix}}' (producers: prefix: '{${prefix}}')`,
+  );
 }
 
 function chooseQueues(app: AppOptions, { queues }: ChildOptions): [string, QueueOptions][] {
@@ -80,6 +97,11 @@ function chooseQueues(app: AppOptions, { queues }: ChildOptions): [string, Queue
       `SWARM_UNKNOWN_QUEUE: --queue names ${JSON.stringify(name)}, but the app defines ${known}`,
     );
   });
+}
+
+function timeoutOf(name: string, queue: QueueOptions): QueueTimeout[] {
+  if (typeof queue === 'function' || queue.jobTimeoutMs === undefined) return [];
+  return [{ queue: name, timeoutMs: queue.jobTimeoutMs === 'off' ? null : queue.jobTimeoutMs }];
 }
 
 function processorOf(queueName: string, queue: QueueOptions): Processor {

@@ -14,21 +14,24 @@ const PLACE = `globalThis[Symbol.for(${JSON.stringify(KEY)})]`;
 export const OWN_SOURCE = 'swarm:watchdog';
 
 /** An expression of `MainContext` as JSON. */
-export const CONTEXT_EXPRESSION = `${PLACE}()\n//# sourceURL=${OWN_SOURCE}`;
+export const CONTEXT_EXPRESSION = `JSON.stringify(${PLACE}.describe())\n//# sourceURL=${OWN_SOURCE}`;
 
 /**
- * An expression of the stack as text. The program's own way of writing stacks is kept if it gives a text: it may know
- * sources that nobody else does.
+ * An expression of `MainSample` as JSON. The program's own way of writing stacks is kept if it gives a text: it may
+ * know sources that nobody else does.
  */
-export const STACK_EXPRESSION = `(() => {
+export const SAMPLE_EXPRESSION = `(() => {
   const { stackTraceLimit } = Error;
   const { prepareStackTrace } = Error;
+  const job = ${PLACE}.currentJob();
   try {
     Error.stackTraceLimit = 64;
-    const { stack } = new Error('stack');
-    if (typeof stack === 'string') return stack;
-    Error.prepareStackTrace = undefined;
-    return String(new Error('stack').stack);
+    let { stack } = new Error('stack');
+    if (typeof stack !== 'string') {
+      Error.prepareStackTrace = undefined;
+      stack = String(new Error('stack').stack);
+    }
+    return JSON.stringify({ stack, job });
   } finally {
     Error.stackTraceLimit = stackTraceLimit;
     if (Error.prepareStackTrace !== prepareStackTrace) Error.prepareStackTrace = prepareStackTrace;
@@ -36,11 +39,15 @@ export const STACK_EXPRESSION = `(() => {
 })()
 //# sourceURL=${OWN_SOURCE}`;
 
-export interface MainContext {
+export interface MainSample {
+  stack: string;
   /** Whose code runs; null: nobody's, or it is not known. */
-  current: DumpJob | null;
-  /** `current` would be known if there were one. */
-  knowsCurrent: boolean;
+  job: DumpJob | null;
+}
+
+export interface MainContext {
+  /** Whose code runs is known, if it is a job's. */
+  knowsJob: boolean;
   io: PendingIo[];
   resources: Record<string, number>;
   heap: Heap;
@@ -67,8 +74,7 @@ export function provideContext({ context, io, elu, ownThread }: ContextParts): v
   const describe = (): MainContext => {
     const heap = getHeapStatistics();
     return {
-      current: context.current,
-      knowsCurrent: context.isKept,
+      knowsJob: context.isKept,
       io: io.list(),
       resources: countsOf(process.getActiveResourcesInfo()),
       heap: {
@@ -80,7 +86,8 @@ export function provideContext({ context, io, elu, ownThread }: ContextParts): v
       workerThreads: threads.size,
     };
   };
-  Object.defineProperty(globalThis, Symbol.for(KEY), { value: () => JSON.stringify(describe()) });
+  const value = { describe, currentJob: () => context.current };
+  Object.defineProperty(globalThis, Symbol.for(KEY), { value });
 }
 
 function countsOf(words: readonly string[]): Record<string, number> {

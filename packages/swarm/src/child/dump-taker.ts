@@ -5,29 +5,38 @@
  * stack names the caller, and follows as a dump of its own.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { DumpJob, DumpKind, Findings, Frame, Heap, NativeSide } from '../dump.js';
-import { readNativeSide, readStartedProcesses, readThreadCpu } from '../process/native-side.js';
+import type { DumpJob, Findings, Frame } from '../dump.js';
+import { readNativeSide, readStartedProcesses } from '../process/native-side.js';
 import type { BlockKind } from '../watchdog-protocol.js';
-import { CONTEXT_EXPRESSION, type MainContext, OWN_SOURCE, STACK_EXPRESSION } from './dump-context.js';
+import {
+  CONTEXT_EXPRESSION,
+  type MainContext,
+  type MainSample,
+  OWN_SOURCE,
+  SAMPLE_EXPRESSION,
+} from './dump-context.js';
+import { contextFacts, hasForeignFrame, nothing, onlyOne, sameJob, stackFacts } from './dump-facts.js';
 import { type BoardMemory, readJobBoard } from './job-board.js';
+import { type Cpu, cpuNow, whySilent, withCpu } from './main-cpu.js';
 import { MainInspector } from './main-inspector.js';
 import { SourceMaps } from './source-maps.js';
 import { ownerOf, parseStack, pathOf } from './stack-trace.js';
 
 const SAMPLES = 3;
 const BETWEEN_MS = 40;
-/** In which a main thread that can be interrupted answers; commonly after a few. */
+/** Taken besides where those have met only what lies between two callbacks. */
+const MORE_SAMPLES = 12;
+const SOON_AGAIN_MS = 5;
+/** In which a main thread that can be interrupted answers, if it gets a CPU; commonly after a few. */
 const ANSWER_MS = 500;
-/** After this, one that sleeps in the kernel, or has computed all the time, is not waited for any longer. */
+/** One that sleeps in the kernel, or has computed all the time, is not waited for any longer than this. */
 const SOON_MS = 200;
+/** One that is starved is asked again and again, for so many times. */
+const PATIENCE = 4;
 const CONTEXT_MS = 300;
-/** How much CPU a thread has that is not starved, of the time. */
-const STARVED_BELOW = 0.3;
-const BUSY_ABOVE = 0.7;
-/** The kernel counts CPU time in steps of 10 ms. */
+/** In which it can be told how much CPU the main thread gets. */
 const MEASURED_MS = 100;
 const MAX_FRAMES = 64;
-const FULL_HEAP = 0.7;
 
 export interface TakerParts {
   board: BoardMemory;
@@ -37,11 +46,6 @@ export interface TakerParts {
   loop: () => BlockKind | null;
   /** The stack that a native call had, as soon as it has returned. */
   onReturn: (findings: Findings) => void;
-}
-
-interface Cpu {
-  atMs: number;
-  cpuMs: number;
 }
 
 export class DumpTaker {
@@ -59,9 +63,7 @@ export class DumpTaker {
     const found = await this.#look(before);
     const processes = readStartedProcesses(process.pid);
     const native = withCpu(readNativeSide(process.pid, processes), before);
-    const kind = found.kind === 'native' && isStarved(native) ? 'starved' : found.kind;
-    if (kind !== 'native') this.#stopWaiting();
-    return { ...found, kind, native, processes, tookMs: Math.round(performance.now() - startMs) };
+    return { ...found, native, processes, tookMs: Math.round(performance.now() - startMs) };
   }
 
   async #look(before: Cpu | null): Promise<Findings> {
@@ -74,9 +76,17 @@ export class DumpTaker {
       return nothing('native', jobs);
     }
     const inspector = new MainInspector();
-    const first = inspector.evaluate(STACK_EXPRESSION);
-    const soon = await within(first, SOON_MS);
-    const answer = soon ?? (isNativeForSure(before) ? null : await within(first, ANSWER_MS - SOON_MS));
+    const first = inspector.evaluate(SAMPLE_EXPRESSION);
+    let answer: string | null = null;
+    let silence: 'native' | 'starved' = 'starved';
+    for (let turn = 0; turn < PATIENCE && answer === null && silence === 'starved'; turn += 1) {
+      answer = await within(first, SOON_MS);
+      silence = whySilent(before);
+    }
+    if (answer === null && silence === 'starved') {
+      inspector.close();
+      return nothing('starved', jobs);
+    }
     if (answer === null) {
       this.#awaitReturn(inspector, first, jobs);
       return nothing('native', jobs);
@@ -94,25 +104,28 @@ export class DumpTaker {
     jobs: DumpJob[],
     loop: BlockKind | null,
   ): Promise<Findings> {
-    const texts = [first];
-    while (loop !== null && texts.length < SAMPLES) {
-      await delay(BETWEEN_MS);
-      const text = await within(inspector.evaluate(STACK_EXPRESSION), ANSWER_MS);
+    const context = parse<MainContext>(await within(inspector.evaluate(CONTEXT_EXPRESSION), CONTEXT_MS));
+    const needsJob = context?.knowsJob === true && jobs.length > 1;
+    const samples = [this.#sampleOf(first)];
+    const isTold = (): boolean =>
+      samples.some(({ frames }) => hasForeignFrame(frames)) && (!needsJob || samples.some(({ job }) => job));
+    const most = loop === null ? 1 : SAMPLES + MORE_SAMPLES;
+    while (samples.length < most && (samples.length < SAMPLES || !isTold())) {
+      await delay(samples.length < SAMPLES ? BETWEEN_MS : SOON_AGAIN_MS);
+      const text = await within(inspector.evaluate(SAMPLE_EXPRESSION), ANSWER_MS);
       if (text === null) break;
-      texts.push(text);
+      samples.push(this.#sampleOf(text));
     }
-    const context = parseContext(await within(inspector.evaluate(CONTEXT_EXPRESSION), CONTEXT_MS));
-    let stacks = texts.map((text) => this.#framesOf(text));
-    if (loop !== null && !stacks.some(hasForeignFrame)) {
-      const paused = await this.#pause(inspector);
-      if (paused) stacks = [paused];
-    }
-    const best = stacks.find(hasForeignFrame) ?? [];
-    const kind: DumpKind = loop === null ? 'turning' : 'javascript';
+    const told = samples.filter(({ frames }) => hasForeignFrame(frames));
+    const paused = loop !== null && told.length === 0 ? await this.#pause(inspector) : null;
+    const stacks = paused ? [paused] : samples.map(({ frames }) => frames);
+    const stack = paused ?? told[0]?.frames ?? [];
+    const owner = samples.find(({ job }) => job)?.job ?? null;
     return {
-      ...nothing(kind, jobs),
-      ...stackFacts(best, stacks),
-      ...contextFacts(context, jobs, loop !== null),
+      ...nothing(loop === null ? 'turning' : 'javascript', jobs),
+      ...stackFacts(stack, stacks),
+      ...contextFacts(context, loop !== null),
+      job: loop !== null && context?.knowsJob ? sameJob(jobs, owner) : onlyOne(jobs),
     };
   }
 
@@ -136,9 +149,14 @@ export class DumpTaker {
     );
   }
 
-  /** Without what evaluated it. */
-  #framesOf(text: string): Frame[] {
-    return this.#mapped(parseStack(text, this.#parts.ownRoot).filter(({ file }) => file !== OWN_SOURCE));
+  #sampleOf(text: string): { frames: Frame[]; job: DumpJob | null } {
+    const sample = parse<MainSample>(text);
+    const frames = parseStack(sample?.stack ?? '', this.#parts.ownRoot);
+    // without what evaluated it
+    return {
+      frames: this.#mapped(frames.filter(({ file }) => file !== OWN_SOURCE)),
+      job: sample?.job ?? null,
+    };
   }
 
   #mapped(frames: readonly Frame[]): Frame[] {
@@ -152,10 +170,10 @@ export class DumpTaker {
       (text) => {
         if (this.#waiting !== inspector) return;
         this.#stopWaiting();
-        const stack = this.#framesOf(text);
-        if (!hasForeignFrame(stack)) return;
-        const facts = { ...nothing('native', jobs), ...stackFacts(stack, [stack]) };
-        this.#parts.onReturn({ ...facts, isAfterBlock: true, job: onlyOne(jobs) });
+        const { frames, job } = this.#sampleOf(text);
+        if (!hasForeignFrame(frames)) return;
+        const facts = { ...nothing('native', jobs), ...stackFacts(frames, [frames]) };
+        this.#parts.onReturn({ ...facts, isAfterBlock: true, job: sameJob(jobs, job) ?? onlyOne(jobs) });
       },
       () => {},
     );
@@ -167,106 +185,13 @@ export class DumpTaker {
   }
 }
 
-function nothing(kind: DumpKind, jobs: DumpJob[]): Findings {
-  return {
-    kind,
-    stack: [],
-    tops: [],
-    samples: 0,
-    isMoving: null,
-    isAfterBlock: false,
-    job: kind === 'native' ? onlyOne(jobs) : null,
-    jobs,
-    native: null,
-    processes: [],
-    io: [],
-    resources: {},
-    heap: null,
-    elu: null,
-    workerThreads: 0,
-    notes: [],
-    tookMs: 0,
-  };
-}
-
-function stackFacts(
-  best: Frame[],
-  stacks: Frame[][],
-): Pick<Findings, 'stack' | 'tops' | 'samples' | 'isMoving'> {
-  const texts = new Set(stacks.map((stack) => JSON.stringify(stack)));
-  const tops = new Map(stacks.flatMap(([top]) => (top ? [[JSON.stringify(top), top]] : [])));
-  return {
-    stack: best,
-    tops: [...tops.values()],
-    samples: stacks.length,
-    isMoving: stacks.length < 2 ? null : texts.size > 1,
-  };
-}
-
-/** The job is known where the running code says whose it is, or where it is the only one. */
-function contextFacts(context: MainContext | null, jobs: DumpJob[], isBlocked: boolean): Partial<Findings> {
-  if (!context) return { job: onlyOne(jobs) };
-  const { io, resources, heap, elu, workerThreads, current, knowsCurrent } = context;
-  const running = current && jobs.find(({ queue, id }) => queue === current.queue && id === current.id);
-  const job = isBlocked && knowsCurrent ? (running ?? null) : onlyOne(jobs);
-  const notes = isBlocked ? heapNotes(heap) : [];
-  return { io, resources, heap, elu, workerThreads, notes, job };
-}
-
-/** A loop that seems to compute may be one that V8 hardly lets run. */
-function heapNotes({ usedBytes, limitBytes }: Heap): string[] {
-  const percent = Math.round((100 * usedBytes) / limitBytes);
-  return percent < 100 * FULL_HEAP
-    ? []
-    : [`the heap is ${percent} % full: V8 may spend most of the time on collecting garbage`];
-}
-
-function onlyOne(jobs: DumpJob[]): DumpJob | null {
-  return jobs.length === 1 ? (jobs[0] ?? null) : null;
-}
-
-/** Node's own frames alone show no more than that its loop is somewhere. */
-function hasForeignFrame(frames: readonly Frame[]): boolean {
-  return frames.some(({ owner, isAsync }) => owner !== 'node' && !isAsync);
-}
-
-function parseContext(text: string | null): MainContext | null {
+function parse<T>(text: string | null): T | null {
   try {
-    return text === null ? null : (JSON.parse(text) as MainContext);
+    return text === null ? null : (JSON.parse(text) as T);
   } catch {
-    // the app has put something else there
+    // nothing of ours: the app has no such place, or has put something else there
     return null;
   }
-}
-
-function cpuNow(): Cpu | null {
-  const cpu = readThreadCpu(process.pid, process.pid);
-  return cpu && { atMs: performance.now(), cpuMs: cpu.cpuMs };
-}
-
-function withCpu(native: NativeSide | null, before: Cpu | null): NativeSide | null {
-  const share = cpuShareSince(before);
-  return native && share !== null ? { ...native, cpuPercent: Math.round(100 * share) } : native;
-}
-
-/** null: the time is too short to tell, or the kernel does not say. */
-function cpuShareSince(before: Cpu | null): number | null {
-  const after = cpuNow();
-  if (!before || !after || after.atMs - before.atMs < MEASURED_MS / 2) return null;
-  return Math.min(1, (after.cpuMs - before.cpuMs) / (after.atMs - before.atMs));
-}
-
-/** It did not answer, and not because it had no CPU. */
-function isNativeForSure(before: Cpu | null): boolean {
-  const state = readThreadCpu(process.pid, process.pid)?.state;
-  const share = cpuShareSince(before);
-  if (state === undefined || share === null) return false;
-  return state === 'R' ? share > BUSY_ABOVE : true;
-}
-
-/** Ready to run, and kept from it. */
-function isStarved(native: NativeSide | null): boolean {
-  return native?.state === 'R' && native.cpuPercent !== null && native.cpuPercent < 100 * STARVED_BELOW;
 }
 
 /** null: not in time; the promise may still settle. */

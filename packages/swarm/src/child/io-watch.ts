@@ -6,7 +6,7 @@
  */
 import { subscribe } from 'node:diagnostics_channel';
 import type { ClientRequest, IncomingMessage } from 'node:http';
-import { isIP, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { PendingIo } from '../dump.js';
 import type { JobRef } from '../protocol.js';
 
@@ -87,6 +87,7 @@ export class IoWatch {
           job: job && { queue: job.queue, id: job.id },
         };
       });
+    nameAddresses(own);
     const lookups = lookupsOf(own);
     const rank = ({ type, phase }: PendingIo): number => (type !== 'socket' ? 0 : phase === 'open' ? 2 : 1);
     return [...own, ...lookups].sort((a, b) => rank(a) - rank(b)).slice(0, MAX_LISTED);
@@ -136,7 +137,8 @@ function socketOf(key: object, { type, socket }: Started): Socket | null {
 }
 
 function phaseOf(key: object, { type, phase }: Started, socket: Socket | null): string {
-  if (type === 'socket' && socket?.connecting) return isIP(hostOf(socket)) === 0 ? phase : 'connecting';
+  // one that is given an address has no name to look up
+  if (type === 'socket' && socket?.connecting) return hostOf(socket) === '' ? 'connecting' : phase;
   if (socket?.connecting) return 'connecting';
   if (socket && (socket as { secureConnecting?: boolean }).secureConnecting) return 'TLS handshake';
   if (type === 'socket') return 'open';
@@ -160,17 +162,34 @@ function peerOf(socket: Socket | null): string | null {
 }
 
 interface Internals {
-  /** Deprecated in the documentation alone; the only list of requests to the thread pool. */
+  /** Deprecated in the documentation alone; the only list of what the kernel and the thread pool were asked for. */
   _getActiveRequests?(): unknown[];
+}
+
+function activeRequests(): { hostname?: unknown; address?: unknown; port?: unknown }[] {
+  const requests = (process as Internals)._getActiveRequests?.() ?? [];
+  return requests.map((request) => (request ?? {}) as object);
+}
+
+/** A socket that connects says to which name, but not to which address; the requests to connect do, in the same order. */
+function nameAddresses(own: PendingIo[]): void {
+  const connecting = own.filter(({ type, phase }) => type === 'socket' && phase === 'connecting');
+  const addresses = activeRequests().flatMap(({ address, port }) =>
+    typeof address === 'string' ? [typeof port === 'number' ? `${address}:${port}` : address] : [],
+  );
+  if (addresses.length !== connecting.length) return;
+  for (const [at, each] of connecting.entries()) {
+    const address = addresses[at] ?? '';
+    if (each.what === '') each.what = address;
+    else each.peer ??= address;
+  }
 }
 
 /** Names that `dns.lookup` waits for, and that no socket above stands for. */
 function lookupsOf(own: readonly PendingIo[]): PendingIo[] {
-  const requests = (process as Internals)._getActiveRequests?.() ?? [];
-  const names = requests.flatMap((request): string[] => {
-    const { hostname } = (request ?? {}) as { hostname?: unknown };
-    return typeof hostname === 'string' ? [hostname.slice(0, MAX_TEXT)] : [];
-  });
+  const names = activeRequests().flatMap(({ hostname }) =>
+    typeof hostname === 'string' ? [hostname.slice(0, MAX_TEXT)] : [],
+  );
   return names
     .filter((name) => !own.some(({ what, phase }) => what === name && phase === LOOKS_UP))
     .map((what) => ({ type: 'dns', what, peer: null, phase: LOOKS_UP, ageMs: null, job: null }));

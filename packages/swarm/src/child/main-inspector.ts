@@ -4,7 +4,7 @@
  *
  * `Runtime.evaluate` without the Debugger domain runs on the main thread in an interrupt, in whatever loop it is:
  * it pauses nothing. The debugger's pause is the fallback, for a main thread that runs only microtasks: should this
- * thread die while main is paused, main would stay so.
+ * thread end while main is paused, main would stay so, and should it end right after, Node would abort.
  */
 import { Session } from 'node:inspector';
 import { setTimeout as delay } from 'node:timers/promises';

@@ -1,6 +1,6 @@
 /**
  * Frames of compiled files → frames of their sources, by the maps that lie beside them. It runs in the watchdog,
- * when a dump is taken: the program itself is not started with `--enable-source-maps`, which would read every
+ * when a dump is taken, and only for the app's own files: the program itself is not started with `--enable-source-maps`, which would read every
  * map at start and change what its own errors look like. Where the program has turned them on (tsx does), its
  * frames are of sources already, and no map is found for those.
  */
@@ -34,8 +34,8 @@ export class SourceMaps {
   }
 
   toSource(frame: Frame): Frame {
-    const { file, line, column } = frame;
-    if (file === null || line === null || !isAbsolute(file)) return frame;
+    const { file, line, column, owner } = frame;
+    if (owner !== 'app' || file === null || line === null || !isAbsolute(file)) return frame;
     const found = this.#mapOf(file);
     const entry = found?.map.findEntry(line - 1, (column ?? 1) - 1);
     if (!found || !entry || !('originalSource' in entry) || !entry.originalSource) return frame;

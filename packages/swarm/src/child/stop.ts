@@ -2,9 +2,12 @@
  * How a child leaves: it takes no new job, waits for the running ones as long as it may, hands back
  * what is unfinished, says so, runs the close hooks, and exits. Each step is bounded, and a step that
  * fails does not keep the next one from running.
+ *
+ * A job that was given up is not put back: it would start elsewhere although it still runs here. It keeps its lock
+ * until this process is killed, which is what the child waits for then.
  */
 
-import type { ActiveJob } from '../protocol.js';
+import type { ActiveJob, GivenUpJob, JobRef } from '../protocol.js';
 import { handBack } from '../recovery/hand-back.js';
 import type { Channel } from './channel.js';
 import type { Workers } from './workers.js';
@@ -14,6 +17,8 @@ const HAND_BACK_MS = 500;
 /** Nobody waits for a child whose master is gone, and nobody else puts its jobs back. */
 const HAND_BACK_ALONE_MS = 3_000;
 const CLOSE_MS = 2_000;
+/** The master kills as soon as it hears; if it does not, the child goes by itself. */
+const KILL_MS = 5_000;
 
 export class Departure {
   readonly #workers: Workers;
@@ -30,9 +35,11 @@ export class Departure {
 
   /**
    * Begins to leave; called again, it only ever shortens the drain.
+   * @param givenUp jobs that are left where they are
    * @param alone the master is gone
    */
-  begin(drainTimeoutMs: number, alone = false): void {
+  begin(drainTimeoutMs: number, givenUp: readonly GivenUpJob[], alone = false): void {
+    this.#workers.giveUp(givenUp);
     if (this.#shorten) {
       setTimeout(this.#shorten, drainTimeoutMs);
       return;
@@ -49,7 +56,14 @@ export class Departure {
     this.#workers.quiet(true);
     this.#channel.send({ type: 'draining', busy: this.#workers.busy });
     await Promise.race([this.#workers.whenIdle(drainTimeoutMs), hurry]);
-    await this.#channel.sendLast({ type: 'drained', ...(await this.#handBack(handBackMs)) });
+    const handedBack = await this.#handBack(handBackMs);
+    const left = this.#workers.held.filter(({ givenUp }) => givenUp).map(refOf);
+    if (left.length > 0) {
+      await this.#channel.sendLast({ type: 'drained', ...handedBack, left });
+      await new Promise((resolve) => setTimeout(resolve, KILL_MS));
+      process.exit(1);
+    }
+    await this.#channel.sendLast({ type: 'drained', ...handedBack });
     const closed = await settle(this.#close(), CLOSE_MS);
     if (closed.error) console.error('swarm: a close hook failed:', closed.error);
     process.exit(0);
@@ -62,6 +76,10 @@ export class Departure {
     if (this.#workers.busy === 0) return { handedBack: [], error: null };
     return { handedBack: [], error: error ? String(error) : `not handed back within ${timeoutMs} ms` };
   }
+}
+
+function refOf({ queue, id }: JobRef): JobRef {
+  return { queue, id };
 }
 
 /** At most `timeoutMs`; neither field is set when time ran out. */

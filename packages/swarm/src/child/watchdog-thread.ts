@@ -46,6 +46,10 @@ class Watchdog {
     this.#pipe.on('data', (chunk: Buffer) => {
       for (const line of lines.feed(chunk)) if (line !== null) this.#obey(line);
     });
+    // who else would look? And node aborts where a thread ends that has just let go of a paused main thread
+    process.on('uncaughtException', (error) => {
+      this.#send({ type: 'trouble', message: String(error instanceof Error ? error.stack : error) });
+    });
     this.#report(lookOf(this.#watch));
     setInterval(() => this.#look(), LOOK_MS);
   }

@@ -1,4 +1,5 @@
 /** `swarm init systemd|upstart|heroku|docker|kubernetes`: a file for the platform, filled in from the configuration. */
+import { spawnSync } from 'node:child_process';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { basename, resolve } from 'node:path';
@@ -76,6 +77,7 @@ function deploymentOf({ config, values }: LoadedConfig, request: InitRequest): D
     isNewUser,
     hidesRedis: flags.redis !== undefined && values.redis !== 'embedded',
     version,
+    systemdVersion: request.platform === 'systemd' ? systemdVersion() : null,
     nodeMajor: Number.parseInt(process.versions.node, 10),
     config,
   };
@@ -148,6 +150,12 @@ function passwd(): Map<number, string> {
   } catch {
     return new Map();
   }
+}
+
+function systemdVersion(): number | null {
+  const { stdout } = spawnSync('systemctl', ['--version'], { encoding: 'utf8', timeout: 2_000 });
+  const version = /^systemd (\d+)/.exec(stdout ?? '')?.[1];
+  return version === undefined ? null : Number(version);
 }
 
 function exists(path: string): boolean {

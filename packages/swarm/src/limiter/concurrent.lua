@@ -62,6 +62,21 @@ local function extend(id, lease_ms)
   return true
 end
 
+local function note_caller()
+  if call('ZADD', KEYS[4], text_of(now), caller) == 1 then
+    new_keys[#new_keys + 1] = KEYS[4]
+  end
+end
+
+--- For how long somebody who waited is let in.
+local function first_lease_ms(owner, lease_ms)
+  local seen_at = call('ZSCORE', KEYS[4], owner)
+  if seen_at and now - seen_at < ALIVE_MS then
+    return lease_ms
+  end
+  return math.min(lease_ms, GRANT_MS)
+end
+
 local function used()
   return call('ZCOUNT', KEYS[3], text_of(now), '+inf')
 end

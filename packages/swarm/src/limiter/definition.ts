@@ -29,7 +29,7 @@ export function define(type: LimiterType, name: unknown, numbers: readonly numbe
 
 /** All in one slot of a cluster: the name is the hash tag. */
 export function limiterKeys(name: string, type: LimiterType): string[] {
-  return ['info', 'queue', type === 'concurrent' ? 'held' : 'hits'].map(
+  return ['info', 'queue', ...(hasLeases(type) ? ['held', 'owners'] : ['hits'])].map(
     (key) => `swarm:limit:{${name}}:${key}`,
   );
 }

@@ -58,7 +58,8 @@ export class LimiterGate implements FetchGate {
       if (turn === this.#turn) this.#callIn(got.retryInMs ?? MAX_TIMER_MS);
     } else {
       this.#onRefused(got.roomInMs);
-      if (turn === this.#turn) this.#standing = got;
+      // one place in the queue is enough, however many ask at the same time
+      if (turn === this.#turn && !this.#standing) this.#standing = got;
       else got.withdraw();
     }
     return null;
@@ -107,6 +108,8 @@ function leaseOf(held: HeldLease): Lease {
   return {
     release: () => void held.release(),
     cancel: () => void held.cancel(),
-    lost: hasLeases(held.definition.type) ? held.signal : undefined,
+    get lost() {
+      return hasLeases(held.definition.type) ? held.signal : undefined;
+    },
   };
 }

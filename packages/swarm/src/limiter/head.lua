@@ -4,6 +4,7 @@
   KEYS[1] hash: the definition in force, counters, a level where there is one
   KEYS[2] sorted set of those who wait: id → when it came (µs), made unique: its place
   KEYS[3] the limiter's own: who holds a lease, or when it was used
+  KEYS[4] where there are leases, sorted set of owners: when each was last heard of
 
   ARGV[1] the operation
   ARGV[2] the caller's definition of the limiter, `concurrent 2`; without numbers: whatever is in force
@@ -32,8 +33,9 @@ local counts_listeners, name = ARGV[5] == '1', ARGV[6]
 local MINUTE_MS = 60000
 local IDLE_MS = 15 * MINUTE_MS
 local SEEN_EVERY_MS = 5000
--- for a waiter to say that it is there; then its lease is as long as it asked for (hand-over.lua, too)
-local GRANT_MS = 2000
+-- both in hand-over.lua, too: a waiter whose process was not heard of for so long is let in for a moment, and has to
+-- say that it is there; then its lease is as long as it asked for
+local ALIVE_MS, GRANT_MS = 1000, 2000
 local CHANNEL = 'swarm:limit:wake:'
 
 local FIELDS = { 'definition', 'by', 'bornAtMs', 'seenAtMs', 'keptUntilMs', 'lastPlace', 'immediate', 'waited', 'waitMs',

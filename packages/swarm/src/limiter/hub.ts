@@ -1,9 +1,9 @@
 /**
  * All that this process does with limiters on one Redis: asks, waits, holds, renews, gives back.
  *
- * A place that somebody waited for is granted for a moment only (GRANT_MS in head.lua), and confirmed before the
- * work begins, by a renewal that is sent and not waited for: a waiter that is dead, stopped or cut off keeps it
- * from the others for no longer than that. It is waited for where the message may have been late.
+ * A place is granted for a moment only (GRANT_MS in head.lua) to a waiter whose process was not heard of of late, and
+ * confirmed before the work begins, by a renewal that is sent and not waited for: a waiter that is dead, stopped or cut
+ * off keeps it from the others for no longer than that. It is waited for where the message may have been late.
  */
 import { redisError, SwarmError } from '../errors.js';
 import type { LimiterRedis, WakeRedis } from './client.js';
@@ -125,7 +125,10 @@ export class Hub {
       .finally(() => this.#room.exit(waiter));
     const { outcome } = waiter;
     if (!outcome) {
-      lease.then(onLease, () => onLease(null));
+      const tell = (begun: HeldLease | null): void => {
+        if (waiter.outcome?.kind !== 'withdrawn') onLease(begun);
+      };
+      lease.then(tell, () => tell(null));
       const roomInMs = hasLeases(definition.type) ? null : waiter.lookInMs;
       return { kind: 'waits', roomInMs, withdraw: () => this.#room.withdraw(waiter) };
     }

@@ -1,6 +1,6 @@
 --[[
   What can be done with a limiter. Of its kind it knows forget_old, room, take, give_back and used; where there are
-  leases, also held_until, extend and next_end.
+  leases, also held_until, extend, next_end, note_caller and first_lease_ms.
 
   Those who wait are let in by whoever makes room: in order, and each is told on the channel of its owner. What time
   alone makes room for is let in by the owner of whoever is first; it is told when to look, and all others look a
@@ -55,7 +55,7 @@ local function serve()
     if room_ms == 0 then
       stop_waiting(first)
       local waited_ms = now - place / 1000
-      lease_ms = math.min(lease_ms, GRANT_MS)
+      lease_ms = IS_TIMED and 0 or first_lease_ms(owner, lease_ms)
       if waited_ms > wait_ms then
         add('overages', 1)
       elseif tell(owner, 'granted ' .. text_of(now + lease_ms) .. ' ' .. first) then
@@ -88,6 +88,9 @@ end
 local function acquire(id, mode, place)
   local _, lease_ms, wait_ms, cost = parse(id)
   need(lease_ms + wait_ms)
+  if not IS_TIMED then
+    note_caller()
+  end
   if place ~= '' then
     wait_at(place, id)
   end
@@ -230,7 +233,7 @@ end
 --- Those who wait keep their places, and find it empty.
 local function reset()
   local last = info.lastPlace
-  call('DEL', KEYS[1], KEYS[3])
+  call('DEL', KEYS[1], KEYS[3], KEYS[4] or KEYS[3])
   info, changed = {}, {}
   enforce(now - tonumber(ARGV[4]))
   set('lastPlace', last or '0')
@@ -245,6 +248,9 @@ local function keep()
     local keep_ms = needed_ms + IDLE_MS
     set('keptUntilMs', text_of(now + keep_ms))
     until_ms, new_keys = now + keep_ms, KEYS
+    if KEYS[4] then
+      call('ZREMRANGEBYSCORE', KEYS[4], '-inf', text_of(now - MINUTE_MS))
+    end
   end
   if #changed > 0 then
     call('HSET', KEYS[1], unpack(changed))

@@ -94,7 +94,12 @@ export class Operations {
   async release(of: Definition, id: string, heldMs: number): Promise<void> {
     const held = String(Math.max(0, Math.round(heldMs)));
     const sentAtMs = performance.now();
-    const now = await HAND_OVER.get().run(this.#client, of.keys, [id, held, this.#countsListeners]);
+    const now = await HAND_OVER.get().run(this.#client, of.keys, [
+      id,
+      held,
+      this.#countsListeners,
+      this.#owner,
+    ]);
     this.#clock.saw(Number(now), sentAtMs, performance.now());
   }
 
@@ -116,7 +121,7 @@ export class Operations {
   /** Whether a lease that was granted for a moment could be made as long as it was asked for. */
   async confirm(of: Definition, id: string, leaseMs: number): Promise<{ isHeld: boolean; sentAtMs: number }> {
     const sentAtMs = performance.now();
-    const reply = await CONFIRM.get().run(this.#client, of.keys.slice(2), [id, String(leaseMs)]);
+    const reply = await CONFIRM.get().run(this.#client, of.keys.slice(2, 3), [id, String(leaseMs)]);
     const [now, confirmed] = reply as [string, number];
     this.#clock.saw(Number(now), sentAtMs, performance.now());
     return { isHeld: confirmed === 1, sentAtMs };

@@ -13,6 +13,8 @@ import type { MasterView, Onlooker } from './onlookers.js';
 export const USUAL_CONNECTIONS = 2;
 /** Some are opened with the first job. */
 const SETTLED_AFTER_MS = 2_000;
+/** Nobody can count the connections to a unix socket. */
+const MAX_TRIES = 10;
 
 export interface FleetConnections {
   children: number;
@@ -26,6 +28,7 @@ export class Connections implements Onlooker {
   readonly #client: RedisClient;
   readonly #log: Logger;
   #timer: NodeJS.Timeout | null = null;
+  #triesLeft = MAX_TRIES;
 
   constructor(client: RedisClient, log: Logger) {
     this.#client = client;
@@ -44,9 +47,15 @@ export class Connections implements Onlooker {
   }
 
   async #say({ children }: MasterView): Promise<void> {
+    const endpoints = endpointsOf(this.#client);
+    if (endpoints.length === 0 && --this.#triesLeft > 0) {
+      // Redis is away just now; at the next tick it is tried again
+      this.#timer = null;
+      return;
+    }
     const pids = children.filter(({ state }) => state === 'up').map(({ pid }) => pid);
-    const fleet = fleetConnections(connectionsTo([process.pid, ...pids], endpointsOf(this.#client)), pids);
-    if (!fleet) return;
+    const fleet = fleetConnections(connectionsTo([process.pid, ...pids], endpoints), pids);
+    if (!fleet || endpoints.length === 0) return;
     const counts = await clientCounts(this.#client).catch(() => ({ connected: null, max: null }));
     const { perChild, master, inAll } = fleet;
     this.#log.info('connections to Redis', {

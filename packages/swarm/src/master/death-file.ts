@@ -5,7 +5,7 @@
 import type { DeathJob, DeathRecord, JobOutcome, MemoryPoint } from '../death.js';
 import type { DumpDigest } from '../dump.js';
 import { maskSecrets } from '../log.js';
-import type { ChildHandle } from '../process/child-handle.js';
+import { type ChildHandle, isDrained } from '../process/child-handle.js';
 import type { Judgement } from '../process/exit-cause.js';
 import type { ActiveJob, ReleasedJob } from '../protocol.js';
 import type { MasterInfo } from '../registry/schema.js';
@@ -114,9 +114,10 @@ export class DeathFile {
 }
 
 /** A child that said it holds nothing has said what it handed back; of another, the last beat tells. */
-function jobsAtEnd({ drained, jobs }: Deceased): DeathJob[] {
+function jobsAtEnd(child: Deceased): DeathJob[] {
+  const { drained, jobs } = child;
   const handedBack = (drained?.handedBack ?? []).map((job) => jobOf(job, 'handed-back'));
-  if (drained && drained.error === null) return handedBack;
+  if (isDrained(child)) return handedBack;
   const isBack = ({ queue, id }: ActiveJob): boolean =>
     handedBack.some((job) => job.queue === queue && job.id === id);
   return [...handedBack, ...jobs.filter((job) => !isBack(job)).map((job) => jobOf(job, 'pending'))];

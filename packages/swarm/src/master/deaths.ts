@@ -5,7 +5,7 @@
 import { type DeathRecord, isPlanned } from '../death.js';
 import { type DumpRecord, whereItHangs } from '../dump.js';
 import type { Logger } from '../log.js';
-import type { ChildHandle } from '../process/child-handle.js';
+import { type ChildHandle, isDrained } from '../process/child-handle.js';
 import { OomWitness } from '../process/evidence.js';
 import { type Judgement, judge } from '../process/exit-cause.js';
 import type { Sample } from '../process/memory.js';
@@ -120,7 +120,7 @@ export class Deaths {
       killedFor: told.killedFor,
       leavesFor: told.leavesFor,
       wasReady: child.readyAtMs !== null,
-      drained: child.drained !== null && child.drained.error === null,
+      drained: isDrained(child),
       uncaught: uncaught && { phase: uncaught.phase, message: uncaught.message, stack: uncaught.stack },
       heapOom: child.heapOom,
       oom,

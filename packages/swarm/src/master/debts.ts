@@ -2,7 +2,7 @@
  * Jobs of dead children that are not all accounted for: this master's own, and those that predecessors
  * on this host left behind. What is still owed when the master leaves stays in the registry for the next.
  */
-import { isAlive, readStartTicks } from '../process/proc.js';
+import { isSameProcess } from '../process/proc.js';
 import type { DeathNotice, Holding } from '../protocol.js';
 import type { Orphan } from '../recovery/predecessors.js';
 import type { Owed } from '../registry/schema.js';
@@ -58,7 +58,7 @@ export class Debts {
   takeGone(): string[] {
     const gone = this.#orphans.filter((orphan) => {
       if (this.#owed.has(orphan.owner)) return false;
-      return orphan.gone || !runs(orphan);
+      return orphan.gone || !isSameProcess(orphan.pid, orphan.pidStartTicks);
     });
     for (const { owner, holdings } of gone) this.#owed.set(owner, holdings);
     return gone.map(({ owner }) => owner);
@@ -74,9 +74,4 @@ export class Debts {
     this.#orphans = this.#orphans.filter((other) => other !== orphan);
     return this.#orphans.some(({ master }) => master === orphan.master) ? null : orphan.master;
   }
-}
-
-/** The very process, not another that was given its pid. */
-function runs({ pid, pidStartTicks }: Orphan): boolean {
-  return isAlive(pid) && (pidStartTicks === null || readStartTicks(pid) === pidStartTicks);
 }

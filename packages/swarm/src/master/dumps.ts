@@ -20,6 +20,7 @@ import { type Logger, maskSecrets } from '../log.js';
 import type { ChildHandle } from '../process/child-handle.js';
 import { readNativeSide, readStartedProcesses } from '../process/native-side.js';
 import { readStat } from '../process/proc.js';
+import type { WatchdogPipe } from '../process/watchdog-pipe.js';
 import type { JobRef } from '../protocol.js';
 import { decodeFindings } from '../registry/decode-dump.js';
 import type { DumpStream } from '../registry/dump-stream.js';
@@ -37,6 +38,15 @@ const SHOWN_IO = 2;
 /** Asked for by somebody who wants to look: no trouble by itself. */
 const CURIOUS: ReadonlySet<DumpTrigger> = new Set(['signal', 'command']);
 
+/** What is asked of a child that is dumped. */
+export interface Dumped
+  extends Pick<
+    ChildHandle,
+    'identity' | 'pid' | 'slot' | 'group' | 'generation' | 'jobs' | 'sawJobs' | 'beat'
+  > {
+  watchdog: Pick<WatchdogPipe, 'send'> | null;
+}
+
 export interface DumpsParts {
   info: MasterInfo;
   log: Logger;
@@ -50,6 +60,7 @@ interface DumpOrder {
   trigger: DumpTrigger;
   /** The job that has not ended in its time. */
   about: JobRef | null;
+  notes: readonly string[];
   /** When it was asked for. */
   blockedMs: number;
 }
@@ -76,9 +87,15 @@ export class Dumps {
    * Never rejects; takes 2 s and a little at most.
    *
    * @param about the job that has not ended in its time
+   * @param notes what else is known
    * @returns null: the child ended before
    */
-  request(child: ChildHandle, trigger: DumpTrigger, about: JobRef | null = null): Promise<DumpRecord | null> {
+  request(
+    child: Dumped,
+    trigger: DumpTrigger,
+    about: JobRef | null = null,
+    notes: readonly string[] = [],
+  ): Promise<DumpRecord | null> {
     const joined = this.#underway.get(child.identity);
     if (joined) return joined.done;
     const dumpId = randomUUID();
@@ -87,16 +104,16 @@ export class Dumps {
       settle = resolve;
     });
     const blockedMs = Math.round(this.#parts.blockOf(child.identity)?.blockedMs ?? 0);
-    const done = this.#take(child, { trigger, about, blockedMs, id: dumpId }, answered);
+    const done = this.#take(child, { trigger, about, notes, blockedMs, id: dumpId }, answered);
     this.#underway.set(child.identity, { dumpId, settle, done });
     return done;
   }
 
-  hear(child: ChildHandle, message: Extract<WatchdogMessage, { type: 'dump' | 'returned' }>): void {
+  hear(child: Dumped, message: Extract<WatchdogMessage, { type: 'dump' | 'returned' }>): void {
     const findings = decodeFindings(message.findings);
     if (message.type === 'returned') {
       const blockedMs = this.#latest.get(child.identity)?.record.blockedMs ?? 0;
-      const order: DumpOrder = { id: randomUUID(), trigger: 'stuck', about: null, blockedMs };
+      const order: DumpOrder = { id: randomUUID(), trigger: 'stuck', about: null, notes: [], blockedMs };
       if (findings) void this.#keep(this.#complete(child, order, findings), child);
       return;
     }
@@ -117,29 +134,26 @@ export class Dumps {
     void this.#parts.stream.retry();
   }
 
-  forget({ identity }: ChildHandle): void {
+  forget({ identity }: Pick<ChildHandle, 'identity'>): void {
     this.#underway.get(identity)?.settle(null);
     this.#latest.delete(identity);
   }
 
   async #take(
-    child: ChildHandle,
+    child: Dumped,
     order: DumpOrder,
     answered: Promise<Findings | null>,
   ): Promise<DumpRecord | null> {
     const findings = await this.#ask(child, answered, order.id);
     this.#underway.delete(child.identity);
     if (!findings) return null;
+    child.sawJobs(findings.jobs);
     const record = this.#complete(child, order, findings);
     await this.#keep(record, child);
     return record;
   }
 
-  async #ask(
-    child: ChildHandle,
-    answered: Promise<Findings | null>,
-    dumpId: string,
-  ): Promise<Findings | null> {
+  async #ask(child: Dumped, answered: Promise<Findings | null>, dumpId: string): Promise<Findings | null> {
     if (!child.watchdog) return outside(child, 'no watchdog thread (--no-watchdog): seen from outside alone');
     if (readStat(child.pid)?.state === 'T') return outside(child, null);
     child.watchdog.send({ type: 'dump', dumpId });
@@ -152,7 +166,7 @@ export class Dumps {
     return first === 'late' ? outside(child, 'its watchdog does not answer: seen from outside alone') : first;
   }
 
-  #complete(child: ChildHandle, { about, ...order }: DumpOrder, findings: Findings): DumpRecord {
+  #complete(child: Dumped, { about, notes, ...order }: DumpOrder, findings: Findings): DumpRecord {
     const { info, clockOffsetMs } = this.#parts;
     const offsetMs = clockOffsetMs();
     const shifted = (job: DumpJob): DumpJob => ({ ...job, startedAtMs: job.startedAtMs + offsetMs });
@@ -162,6 +176,7 @@ export class Dumps {
     return {
       ...findings,
       ...masked(findings),
+      notes: [...findings.notes, ...notes],
       kind: isJobs ? 'job' : findings.kind,
       job: job && shifted(job),
       jobs: findings.jobs.map(shifted),
@@ -179,7 +194,7 @@ export class Dumps {
     };
   }
 
-  async #keep(record: DumpRecord, child: ChildHandle): Promise<void> {
+  async #keep(record: DumpRecord, child: Dumped): Promise<void> {
     this.#latest.set(child.identity, { record, takenAtMs: performance.now() });
     const level = CURIOUS.has(record.trigger) ? 'info' : 'warn';
     this.#parts.log[level]('dump', { ...where(child), ...dumpFields(record) });
@@ -222,7 +237,7 @@ export function dumpFields(record: DumpRecord): Record<string, string | number |
 }
 
 /** What can be seen of a process that says nothing itself. */
-function outside(child: ChildHandle, note: string | null): Findings {
+function outside(child: Dumped, note: string | null): Findings {
   const processes = readStartedProcesses(child.pid);
   const native = readNativeSide(child.pid, processes);
   const isStopped = native?.state === 'T';

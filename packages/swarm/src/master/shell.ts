@@ -6,11 +6,12 @@
 import type { Config, GroupConfig } from '../config.js';
 import { EXIT, type ExitCode } from '../errors.js';
 import type { Logger } from '../log.js';
-import { ChildHandle, type Exit } from '../process/child-handle.js';
-import { forkChild } from '../process/fork.js';
+import { ChildHandle, type Exit, isDrained } from '../process/child-handle.js';
+import { type Forked, forkChild } from '../process/fork.js';
 import { type Sample, Sampler } from '../process/memory.js';
 import type { ChildMessage } from '../protocol.js';
 import { holdingsOf } from '../recovery/holdings.js';
+import { lockHoldingsOf } from '../recovery/lock-holdings.js';
 import type { Helper } from '../recovery/lost-hosts.js';
 import type { Orphan } from '../recovery/predecessors.js';
 import type { Reply } from '../registry/command-listener.js';
@@ -42,13 +43,16 @@ import { noticeOf } from './death-notice.js';
 import { type Death, Deaths } from './deaths.js';
 import { Debts } from './debts.js';
 import { Dumps } from './dumps.js';
+import { IdleChildren } from './idle-children.js';
 import { JobLedger } from './job-ledger.js';
+import { JobTimeouts } from './job-timeouts.js';
 import { LimitWatch } from './limit-watch.js';
 import { LostHosts } from './lost-hosts.js';
 import { Narrator, where } from './narrator.js';
 import { type MasterView, type Onlooker, Onlookers } from './onlookers.js';
 import { childRecord, emptySeatRecord, masterState, onRedisClock } from './records.js';
 import { listenToSignals } from './signals.js';
+import { UsualDurations } from './usual-durations.js';
 import { Watchdogs } from './watchdogs.js';
 
 const TICK_MS = 1_000;
@@ -91,10 +95,13 @@ export class MasterShell {
   readonly #limits: LimitWatch;
   readonly #watchdogs: Watchdogs;
   readonly #dumps: Dumps;
+  readonly #jobTimeouts: JobTimeouts;
+  readonly #idleChildren: IdleChildren;
   readonly #captures: Captures;
   readonly #jobLedger = new JobLedger();
   readonly #onlookers: Onlookers;
   readonly view: MasterView;
+  readonly #usualDurations = new UsualDurations();
   /** By identity. */
   readonly #children = new Map<string, ChildHandle>();
   readonly #samples = new Map<number, Sample>();
@@ -119,10 +126,17 @@ export class MasterShell {
     this.#narrator = new Narrator(log);
     this.#onlookers = new Onlookers(parts.onlookers ?? [], log);
     this.#debts = new Debts(parts.orphans);
-    const { drainTimeoutMs, bootTimeoutMs, stuckAfterMs, stuckKillAfterMs } = config;
+    const { drainTimeoutMs, bootTimeoutMs, stuckAfterMs, stuckKillAfterMs, stuckKillMindsLocks } = config;
     this.#state = initialState(
       config.groups,
-      { ...DEFAULT_POLICY, drainTimeoutMs, bootTimeoutMs, stuckAfterMs, stuckKillAfterMs },
+      {
+        ...DEFAULT_POLICY,
+        drainTimeoutMs,
+        bootTimeoutMs,
+        stuckAfterMs,
+        stuckKillAfterMs,
+        stuckKillMindsLocks,
+      },
       performance.now(),
     );
     this.view = this.#viewOf(parts.info);
@@ -160,6 +174,20 @@ export class MasterShell {
       stream: parts.dumpStream,
       clockOffsetMs: () => this.#reporter.clockOffsetMs,
       blockOf: (identity) => this.#state.blocks[identity],
+    });
+    this.#jobTimeouts = new JobTimeouts({
+      config,
+      narrator: this.#narrator,
+      children: () => this.#children.values(),
+      dump: (child, about) => this.#dumps.request(child, 'job-timeout', about),
+      ask: (event) => this.#enqueue(event),
+    });
+    this.#idleChildren = new IdleChildren({
+      log,
+      isSeated: (identity) => isSeated(this.#state, identity),
+      siblingOf: (child) => this.#siblingOf(child),
+      dump: (child, notes) => this.#dumps.request(child, 'not-consuming', null, notes),
+      ask: (event) => this.#enqueue(event),
     });
     this.#captures = new Captures({ log, stateOf: (child) => this.#stateOf(child) });
     this.#deaths = new Deaths({
@@ -243,16 +271,21 @@ export class MasterShell {
     this.#queue.push(event);
     if (this.#deciding) return;
     this.#deciding = true;
-    for (let next = this.#queue.shift(); next; next = this.#queue.shift()) {
-      const nowMs = performance.now();
-      const { state, effects } = decide(this.#state, next, { nowMs, random: Math.random() });
-      this.#state = state;
-      this.#center.observe(state, effects, nowMs);
-      for (const effect of effects) this.#carryOut(effect);
-      this.#onlookers.decided(effects, this.view);
+    try {
+      for (let next = this.#queue.shift(); next; next = this.#queue.shift()) this.#decide(next);
+    } finally {
+      this.#deciding = false;
     }
-    this.#deciding = false;
     this.#setDueTimer();
+  }
+
+  #decide(event: SupervisorEvent): void {
+    const nowMs = performance.now();
+    const { state, effects } = decide(this.#state, event, { nowMs, random: Math.random() });
+    this.#state = state;
+    this.#center.observe(state, effects, nowMs);
+    for (const effect of effects) this.#carryOut(effect);
+    this.#onlookers.decided(effects, this.view);
   }
 
   #carryOut(effect: Effect): void {
@@ -281,6 +314,11 @@ export class MasterShell {
           usesLimits: this.#debts.usedLimits(effect.owner),
         });
         return;
+      case 'extendLocks': {
+        const holdings = lockHoldingsOf(this.#children.get(effect.owner)?.workers ?? []);
+        this.#children.get(effect.by)?.send({ type: 'extendLocks', owner: effect.owner, holdings });
+        return;
+      }
       case 'settle':
         this.#settle(effect.owner);
         return;
@@ -314,27 +352,31 @@ export class MasterShell {
   async #spawn({ slot: index, seat, generation }: Extract<Effect, { type: 'spawn' }>): Promise<void> {
     const { config, info, redisUrl, redisIsEmbedded } = this.#parts;
     const group = this.#groupOf(index);
+    const order = { config, group, slot: index, generation, host: info.host, redisUrl, redisIsEmbedded };
+    let forked: Forked;
     try {
-      const order = { config, group, slot: index, generation, host: info.host, redisUrl, redisIsEmbedded };
-      const child = new ChildHandle(await forkChild(order), index, group.name, generation, {
-        onMessage: (from, message) => this.#onMessage(from, message),
-        onWatchdog: (from, message) => this.#onWatchdog(from, message),
-        onMalformed: (from, why) => this.#narrator.malformed(from, why),
-        onLine: ({ slot, pid }, stream, text) => this.#log.childOutput({ slot, pid, stream, text }),
-        onExit: (from, exit) => this.#onExit(from, exit),
-      });
-      const { identity, pid } = child;
-      this.#children.set(identity, child);
-      this.#deaths.born(child);
-      this.#narrator.spawned(child);
-      this.#enqueue({ type: 'childSpawned', slot: index, seat, identity, pid, generation });
+      forked = await forkChild(order);
     } catch (error) {
       this.#enqueue({ type: 'spawnFailed', slot: index, seat, error: (error as Error).message });
+      return;
     }
+    const child = new ChildHandle(forked, index, group.name, generation, {
+      onMessage: (from, message) => this.#onMessage(from, message),
+      onWatchdog: (from, message) => this.#onWatchdog(from, message),
+      onMalformed: (from, why) => this.#narrator.malformed(from, why),
+      onLine: ({ slot, pid }, stream, text) => this.#log.childOutput({ slot, pid, stream, text }),
+      onExit: (from, exit) => this.#onExit(from, exit),
+    });
+    const { identity, pid } = child;
+    this.#children.set(identity, child);
+    this.#deaths.born(child);
+    this.#narrator.spawned(child);
+    this.#enqueue({ type: 'childSpawned', slot: index, seat, identity, pid, generation });
   }
 
   #onWatchdog(child: ChildHandle, message: WatchdogMessage): void {
-    if (message.type === 'look') this.#watchdogs.hear(child, this.#excused(child, message.look));
+    if (message.type === 'trouble') this.#narrator.trouble(child, message.message);
+    else if (message.type === 'look') this.#watchdogs.hear(child, this.#excused(child, message.look));
     else this.#dumps.hear(child, message);
   }
 
@@ -375,21 +417,38 @@ export class MasterShell {
         return this.#narrator.leasesFreed(child, message);
       case 'swept':
         return this.#lostHosts.onSwept(child, message);
+      case 'notConsuming':
+        return this.#idleChildren.hear(child, message);
+      case 'queueSeen':
+        return this.#idleChildren.onSeen(message);
+      case 'locksExtended': {
+        const { owner, unserved } = message;
+        this.#narrator.locksExtended(child, message);
+        const error = message.error ?? (unserved.length > 0 ? 'it does not work for these queues' : null);
+        this.#enqueue({ type: 'locksExtended', owner, by: identity, error });
+        return;
+      }
       case 'uncaught':
         return this.#narrator.uncaught(child, message);
       case 'draining':
         return this.#narrator.draining(child, message);
       case 'drained':
-        return this.#narrator.drained(child, message);
+        this.#narrator.drained(child, message);
+        if (message.left?.length) this.#enqueue({ type: 'killRequested', identity, reason: 'job-timeout' });
+        return;
       case 'log':
         return this.#narrator.relayed(child, message);
       case 'workerStarted':
+      case 'workerEnded':
         return this.#reporter.changed();
       case 'jobMemory':
         return this.#jobLedger.add(message.kinds);
+      case 'jobDurations':
+        return this.#usualDurations.add(message.kinds);
       case 'captureBegun':
       case 'captured':
         return this.#captures.hear(child, message);
+      case 'jobTimeouts':
       case 'waiting':
       case 'limitsUsed':
       case 'addonLoaded':
@@ -400,19 +459,24 @@ export class MasterShell {
 
   #onExit(child: ChildHandle, { code, signal }: Exit): void {
     const { slot: index, identity, pid } = child;
-    const drained = child.drained !== null && child.drained.error === null;
+    const drained = isDrained(child);
     const holdings = holdingsOf(child.workers, child.jobs);
-    const held = holdings.length > 0;
+    // of a bullmq that cannot put jobs back, the stalled check is all there is
+    const isHopeless = child.readyAtMs !== null && !child.canRelease;
+    const held = holdings.length > 0 && !isHopeless;
     if (held && !drained) this.#debts.add(identity, holdings, child.usesLimits);
     const slot = this.#slot(index);
     const sample = this.#samples.get(pid);
     const told = slot && childrenOf(slot).find((other) => other.identity === identity);
     const { killedFor = null, leavesFor = null } = told ?? {};
-    const dump = this.#dumps.latest(identity);
+    const jobDump = killedFor === 'job-timeout' ? this.#jobTimeouts.dumpOf(identity) : null;
+    const dump = this.#dumps.latest(identity) ?? jobDump;
     const facts = { sample, owes: held && !drained, dump };
     const judged = this.#deaths.died(child, { killedFor, leavesFor }, facts);
     this.#judged.set(identity, judged);
-    this.#debts.explain(noticeOf(child, judged.cause, Date.now(), dump));
+    this.#debts.explain(
+      noticeOf(child, judged.cause, Date.now(), dump, this.#jobTimeouts.givenUpBy(identity)),
+    );
     const death: LastDeath = { atMs: Date.now(), identity, pid, code, signal, cause: judged.cause };
     if (slot) {
       const record = childRecord(slot, child, sample, death);
@@ -427,6 +491,8 @@ export class MasterShell {
     this.#limits.forget(child);
     this.#watchdogs.forget(child);
     this.#dumps.forget(child);
+    this.#jobTimeouts.forget(child);
+    this.#idleChildren.forget(child);
     this.#captures.forget(child);
   }
 
@@ -460,6 +526,7 @@ export class MasterShell {
     this.#watchdogs.look();
     this.#dumps.look();
     this.#onlookers.ticked(this.view);
+    this.#jobTimeouts.look();
     void this.#sample();
   }
 
@@ -514,6 +581,7 @@ export class MasterShell {
       children: records.map((record) => onRedisClock(record, clockOffsetMs)),
       owed: this.#debts.list,
       jobMemory: this.#jobLedger.records,
+      jobDurations: this.#usualDurations.records,
       clockOffsetMs,
     };
   }
@@ -549,6 +617,13 @@ export class MasterShell {
       const handle = this.#children.get(identity);
       return isAble && handle ? [{ identity, workers: handle.workers }] : [];
     });
+  }
+
+  /** One that could do something in its place. */
+  #siblingOf({ identity, group }: ChildHandle): ChildHandle | null {
+    const helpers = this.#helpers().map((helper) => this.#children.get(helper.identity));
+    const siblings = helpers.filter((other) => other?.group === group && other.identity !== identity);
+    return siblings.find((other) => other && !this.#state.blocks[other.identity]) ?? null;
   }
 
   #slot(index: number): Slot | undefined {

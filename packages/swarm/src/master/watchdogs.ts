@@ -7,6 +7,7 @@
  */
 import type { ChildHandle } from '../process/child-handle.js';
 import { readStat } from '../process/proc.js';
+import { lockPaceOf } from '../recovery/lock-holdings.js';
 import type { SupervisorEvent } from '../supervisor/events.js';
 import type { BlockKind, Look } from '../watchdog-protocol.js';
 
@@ -66,8 +67,12 @@ export class Watchdogs {
     this.#heard.delete(identity);
   }
 
-  #ask({ slot, identity }: ChildHandle, kind: BlockKind, times: Omit<Look, 'kind'>): void {
-    this.#parts.ask({ type: 'childBlocked', slot, identity, kind, ...times });
+  #ask({ slot, identity, workers }: ChildHandle, kind: BlockKind, times: Omit<Look, 'kind'>): void {
+    const lockMs = Math.max(0, ...workers.map(({ lock }) => lock?.durationMs ?? 0));
+    this.#parts.ask({ type: 'childBlocked', slot, identity, kind, lockMs, ...times });
+    const pace = lockPaceOf(workers);
+    if (!pace || times.silentMs < pace.firstMs) return;
+    this.#parts.ask({ type: 'renewalMissed', slot, identity, everyMs: pace.everyMs });
   }
 }
 

@@ -22,6 +22,8 @@ export interface Deployment {
   hidesRedis: boolean;
   /** Of swarm. */
   version: string;
+  /** Of this machine; null: there is none. */
+  systemdVersion: number | null;
   /** Major version of Node. */
   nodeMajor: number;
   config: Config;

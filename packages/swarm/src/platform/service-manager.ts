@@ -14,6 +14,8 @@ export interface ServiceSettings {
   socket: string;
   /** null: no watchdog. */
   watchdogMs: number | null;
+  /** There is one, but another process is to feed it. */
+  watchdogIsForeign: boolean;
 }
 
 /**
@@ -28,7 +30,8 @@ export function takeServiceSettings(env: NodeJS.ProcessEnv, pid: number): Servic
   if (!socket) return null;
   const isOurs = watchdogPid === undefined || watchdogPid === String(pid);
   const watchdogMs = Number(usec) / 1_000;
-  return { socket, watchdogMs: isOurs && watchdogMs > 0 ? watchdogMs : null };
+  const isSet = watchdogMs > 0;
+  return { socket, watchdogMs: isOurs && isSet ? watchdogMs : null, watchdogIsForeign: !isOurs && isSet };
 }
 
 export class ServiceManager implements Onlooker {
@@ -36,9 +39,14 @@ export class ServiceManager implements Onlooker {
   readonly #watchdogMs: number | null;
   #told: ServiceMemory = NOTHING_TOLD;
 
-  constructor({ socket, watchdogMs }: ServiceSettings, log: Logger) {
+  constructor({ socket, watchdogMs, watchdogIsForeign }: ServiceSettings, log: Logger) {
     this.#watchdogMs = watchdogMs;
     this.#sender = new NoticeSender(systemdNotify(socket), log);
+    if (watchdogIsForeign) {
+      log.warn(
+        'the watchdog of the service manager is for another process, and swarm does not feed it: start swarm itself, or by exec',
+      );
+    }
     if (watchdogMs === null || watchdogMs >= SHORT_WATCHDOG_MS) return;
     log.warn('the watchdog of the service manager is short: WatchdogSec= of 60 s or more is recommended', {
       seconds: watchdogMs / 1_000,

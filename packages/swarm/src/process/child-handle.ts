@@ -36,6 +36,11 @@ export interface ChildListener {
   onExit(child: ChildHandle, exit: Exit): void;
 }
 
+/** It has said that it holds no job any more. */
+export function isDrained({ drained }: Pick<ChildHandle, 'drained'>): boolean {
+  return drained !== null && drained.error === null && !drained.left?.length;
+}
+
 export class ChildHandle {
   readonly identity: string;
   readonly pid: number;
@@ -52,6 +57,8 @@ export class ChildHandle {
   readonly workers: WorkerInfo[] = [];
   /** Jobs in its hands that wait for their turn to run alone. */
   waiting: JobRef[] = [];
+  /** Of its queues, those with a timeout of their own; null: none at all. */
+  readonly jobTimeouts = new Map<string, number | null>();
   uncaught: Extract<ChildMessage, { type: 'uncaught' }> | null = null;
   drained: Extract<ChildMessage, { type: 'drained' }> | null = null;
   exit: Exit | null = null;
@@ -63,6 +70,8 @@ export class ChildHandle {
   /** null: it has none. */
   readonly watchdog: WatchdogPipe | null;
 
+  /** null: nothing since the last beat. */
+  #jobsSeen: ActiveJob[] | null = null;
   #heapOom: { line: string; atMs: number } | null = null;
   readonly #process: ChildProcess;
   readonly #listener: ChildListener;
@@ -87,7 +96,12 @@ export class ChildHandle {
 
   /** Jobs it was last known to run. */
   get jobs(): readonly ActiveJob[] {
-    return this.beat?.jobs ?? [];
+    return this.#jobsSeen ?? this.beat?.jobs ?? [];
+  }
+
+  /** What its watchdog has seen in its hands: a loop that stood still since a job's first moment sent no beat of it. */
+  sawJobs(jobs: readonly ActiveJob[]): void {
+    this.#jobsSeen = jobs.map(({ queue, id, name, startedAtMs }) => ({ queue, id, name, startedAtMs }));
   }
 
   /** V8's last words, if they are about a full heap; a sandboxed processor may have said them long before. */
@@ -192,6 +206,14 @@ export class ChildHandle {
       case 'workerStarted':
         this.workers.push(message.worker);
         break;
+      case 'workerEnded': {
+        const { queue, tokenPrefix } = message.worker;
+        const at = this.workers.findIndex(
+          (known) => known.queue === queue && known.tokenPrefix === tokenPrefix,
+        );
+        if (at !== -1) this.workers.splice(at, 1);
+        break;
+      }
       case 'ready':
         this.readyAtMs = Date.now();
         this.concurrency = message.concurrency;
@@ -200,10 +222,14 @@ export class ChildHandle {
       case 'beat':
         this.beatAtMs = Date.now();
         this.beat = message.beat;
+        this.#jobsSeen = null;
         this.concurrency = message.beat.concurrency;
         break;
       case 'waiting':
         this.waiting = message.jobs;
+        break;
+      case 'jobTimeouts':
+        for (const { queue, timeoutMs } of message.queues) this.jobTimeouts.set(queue, timeoutMs);
         break;
       case 'uncaught':
         this.uncaught ??= message;
@@ -221,7 +247,11 @@ export class ChildHandle {
       case 'released':
       case 'swept':
       case 'leasesFreed':
+      case 'locksExtended':
+      case 'notConsuming':
+      case 'queueSeen':
       case 'jobMemory':
+      case 'jobDurations':
       case 'captureBegun':
       case 'captured':
       case 'draining':

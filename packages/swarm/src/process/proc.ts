@@ -59,6 +59,16 @@ export function readStartTicks(pid: number): number | null {
   return readStat(pid)?.startTicks ?? null;
 }
 
+/**
+ * Whether the very process still runs, not another that was given its pid. Where nobody may read when a process
+ * started (`hidepid`, `ProtectProc=`), a pid that is alive is taken for it: who errs so waits, and takes nothing away.
+ */
+export function isSameProcess(pid: number, startTicks: number | null): boolean {
+  if (!isAlive(pid)) return false;
+  const now = readStartTicks(pid);
+  return startTicks === null || now === null || now === startTicks;
+}
+
 /** Whether a process with this pid runs. A zombie, dead and not yet waited for, does not. */
 export function isAlive(pid: number): boolean {
   // 0 and negative numbers would ask about process groups.

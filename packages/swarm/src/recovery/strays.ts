@@ -64,11 +64,18 @@ export class Strays {
     const known = this.#links.get(client);
     const link = known ?? { workers: new Set(), timers: [], again: false };
     link.workers.add(worker);
-    worker.on('closed', () => link.workers.delete(worker));
+    worker.on('closed', () => {
+      link.workers.delete(worker);
+      if (link.workers.size > 0) return;
+      for (const timer of link.timers) clearTimeout(timer);
+      this.#links.delete(client);
+    });
     if (known) return;
     this.#links.set(client, link);
     // it is ready now: the next time is after a reconnect
-    client.on('ready', () => this.#lookSoon(link));
+    client.on('ready', () => {
+      if (link.workers.size > 0) this.#lookSoon(link);
+    });
   }
 
   #lookSoon(link: Link, inMs = 0): void {

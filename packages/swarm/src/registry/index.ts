@@ -19,8 +19,9 @@ import {
   type RegistrySnapshot,
   readSnapshot,
   type SnapshotOptions,
+  slowJobsOf,
 } from './reader.js';
-import type { JobMemoryOnHost, MasterRecord, RunningJob } from './schema.js';
+import type { JobMemoryOnHost, MasterRecord, RunningJob, SlowJob } from './schema.js';
 import { type CommandOptions, type CommandResult, sendToAll } from './send.js';
 
 export type {
@@ -56,6 +57,7 @@ export type { ChildOnHost, RegistryClient, RegistrySnapshot, SnapshotOptions } f
 export type {
   ChildRecord,
   ChildState,
+  JobDurationRecord,
   JobMemoryOnHost,
   JobMemoryRecord,
   LastDeath,
@@ -63,6 +65,7 @@ export type {
   MasterRecord,
   MasterState,
   RunningJob,
+  SlowJob,
 } from './schema.js';
 export type { CommandOptions, CommandResult } from './send.js';
 export type { Target } from './target.js';
@@ -123,6 +126,11 @@ export class Registry {
   /** Jobs that run now, the longest running first. Jobs of stale masters are not in it. */
   async jobs(): Promise<RunningJob[]> {
     return jobsOf(await this.snapshot());
+  }
+
+  /** The same, with the multiple of its usual duration that each has run for; the largest first. */
+  async slowJobs(): Promise<SlowJob[]> {
+    return slowJobsOf(await this.snapshot());
   }
 
   /**

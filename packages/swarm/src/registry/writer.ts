@@ -7,7 +7,14 @@
  */
 import { type RedisClient, rootCause } from '../redis/connect.js';
 import { type RegistryKeys, registryKeys } from './keys.js';
-import type { ChildRecord, JobMemoryRecord, MasterInfo, MasterState, Owed } from './schema.js';
+import type {
+  ChildRecord,
+  JobDurationRecord,
+  JobMemoryRecord,
+  MasterInfo,
+  MasterState,
+  Owed,
+} from './schema.js';
 
 /** All that a master says of itself. */
 export interface MasterReport {
@@ -18,6 +25,7 @@ export interface MasterReport {
   children: readonly ChildRecord[];
   owed: readonly Owed[];
   jobMemory: readonly JobMemoryRecord[];
+  jobDurations: readonly JobDurationRecord[];
   /** Redis's clock minus this host's, ms, as of the beat before; missing: not known yet. */
   clockOffsetMs?: number | undefined;
 }
@@ -128,6 +136,7 @@ function fieldsOf(report: MasterReport, rttUs: number | null): string[] {
   ];
   if (report.owed.length > 0) fields.push('owed', toJson(report.owed));
   if (report.jobMemory.length > 0) fields.push('jobMemory', toJson(report.jobMemory));
+  if (report.jobDurations.length > 0) fields.push('jobDurations', toJson(report.jobDurations));
   if (rttUs !== null && Number.isFinite(rttUs)) fields.push('rttUs', wholeNumber(rttUs));
   if (rttUs !== null && report.clockOffsetMs !== undefined)
     fields.push('clockOffsetMs', wholeNumber(report.clockOffsetMs));

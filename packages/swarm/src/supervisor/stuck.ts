@@ -29,12 +29,16 @@ export interface StuckPolicy {
   stuckAfterMs: number;
   /** null: never. */
   stuckKillAfterMs: number | null;
+  /** A child whose Workers have longer locks is given as long: who asks for such a lock blocks for so long. */
+  stuckKillMindsLocks: boolean;
 }
 
 export interface BlockNews {
   kind: BlockKind;
   blockedMs: number;
   silentMs: number;
+  /** The longest lock of its Workers. Default 0. */
+  lockMs?: number | undefined;
 }
 
 /** Where the child is in its life. */
@@ -69,7 +73,8 @@ export function stepBlock(
   const block: Block = { kind, sinceMs, blockedMs, isStuck, dumps, dumpedAtMs, lastDump };
   if (!canAct || kind === 'debugger') return { block, act: null };
   const isDumped = dumpedAtMs !== null && nowMs - dumpedAtMs >= DUMP_TIME_MS;
-  const isOver = policy.stuckKillAfterMs !== null && blockedMs >= policy.stuckKillAfterMs;
+  const killAfterMs = killAfter(policy, news);
+  const isOver = killAfterMs !== null && blockedMs >= killAfterMs;
   if (phase.isReady && isOver && isDumped) return { block, act: { type: 'kill' } };
   if (dumps < MAX_DUMPS && blockedMs >= dumpAtMs(dumps, policy)) {
     return {
@@ -86,4 +91,12 @@ export function stepBlock(
 /** The threshold, and then at doubling intervals: 10 s, 20 s, 40 s … */
 export function dumpAtMs(dumpsSoFar: number, { stuckAfterMs }: StuckPolicy): number {
   return stuckAfterMs * 2 ** dumpsSoFar;
+}
+
+function killAfter(
+  { stuckKillAfterMs, stuckKillMindsLocks }: StuckPolicy,
+  { lockMs = 0 }: BlockNews,
+): number | null {
+  if (stuckKillAfterMs === null) return null;
+  return stuckKillMindsLocks ? Math.max(stuckKillAfterMs, lockMs) : stuckKillAfterMs;
 }

@@ -3,6 +3,8 @@ import { type Deployment, graceSeconds, memoryCeilingBytes, stopSeconds, swarmWo
 
 /** A boot is waited for so much longer; then swarm itself has asked for more, or something is wrong. */
 const START_MARGIN_MS = 30_000;
+/** `RestartSteps=` came with it. */
+const FIRST_WITH_STEPS = 254;
 
 export function systemdUnit(deployment: Deployment): string {
   const { name, directory, config, user, isNewUser } = deployment;
@@ -35,10 +37,7 @@ ExecReload=/bin/kill -HUP $MAINPID
 
 Restart=always
 RestartSec=1
-# from systemd 254 on the pauses grow to a minute; older ones say that they do not know these two
-RestartSteps=8
-RestartMaxDelaySec=60
-# bad usage or configuration: no restart mends that
+${growingPauses(deployment)}# bad usage or configuration: no restart mends that
 RestartPreventExitStatus=64
 # stopped as asked, but a child had to be killed
 SuccessExitStatus=1
@@ -78,6 +77,16 @@ UMask=0027
 [Install]
 WantedBy=multi-user.target
 `;
+}
+
+/** From 1 s to a minute. A systemd that does not know the keys would complain of them at each reload. */
+function growingPauses({ systemdVersion }: Deployment): string {
+  const keys = ['RestartSteps=8', 'RestartMaxDelaySec=60'];
+  const isKnown = systemdVersion === null || systemdVersion >= FIRST_WITH_STEPS;
+  const why = isKnown
+    ? ''
+    : `# from systemd ${FIRST_WITH_STEPS} on, for pauses that grow to a minute; this one is ${systemdVersion}\n`;
+  return why + keys.map((key) => `${isKnown ? '' : '#'}${key}\n`).join('');
 }
 
 function memory({ config }: Deployment): string {
