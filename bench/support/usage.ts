@@ -1,6 +1,5 @@
 /** What processes have used, from the kernel's own books. */
 import { readFileSync } from 'node:fs';
-import { parseRollup } from '../../../packages/swarm/dist/process/memory.js';
 import { readStat } from '../../../packages/swarm/dist/process/proc.js';
 
 /** Linux's, on every architecture that Node runs on. */
@@ -22,10 +21,4 @@ export function machineCpuMs(): number {
     .slice(1)
     .map(Number);
   return (user + nice + system + irq + softIrq + stolen) * MS_PER_TICK;
-}
-
-export function memoryOf(pid: number): { rssBytes: number; pssBytes: number } {
-  const rollup = parseRollup(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'));
-  if (!rollup) throw new Error(`/proc/${pid}/smaps_rollup has no Rss and Pss`);
-  return rollup;
 }

@@ -40,10 +40,17 @@ const kinds = {
   },
 };
 
+/** Until V8 gives up; the event loop stands still meanwhile. */
+function devour() {
+  const held = [];
+  for (;;) held.push(new Array(100_000).fill({}));
+}
+
 async function run(job) {
   note('start', job);
-  // the first run of some jobs never ends by itself: their process must be killed
+  // the first run of some jobs never ends by itself: their process must be killed, or runs out of memory
   if (job.data.loops && job.attemptsStarted <= 1) for (;;);
+  if (job.data.devours && job.attemptsStarted <= 1) devour();
   try {
     return await kinds[job.name](job);
   } finally {

@@ -2,6 +2,7 @@
 // started for the first time: the fault happens once, and the next run can end the job.
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { writeSync } from 'node:fs';
 import { Worker } from 'bullmq';
 
@@ -53,9 +54,11 @@ async function behave(job) {
   console.log(`runs ${job.id}`);
   const what = job.attemptsStarted <= 1 ? { ...always, ...first } : always;
   if (what.grandchildren) startGrandchildren();
+  if (what.orphans) await leaveOrphans(what.orphans);
   if (what.flood) await flood(what.flood);
   if (what.ipc) for (const name of what.ipc) sendOdd(name);
   if (what.spin) for (;;);
+  if (what.spinMs) spinFor(what.spinMs);
   if (what.crash)
     process.nextTick(() => {
       throw new Error('crashed by its job');
@@ -68,9 +71,21 @@ async function behave(job) {
   return { pid: process.pid, slot: SWARM_SLOT, starts: job.attemptsStarted };
 }
 
+/** Blocks the loop. */
+function spinFor(ms) {
+  const until = performance.now() + ms;
+  while (performance.now() < until);
+}
+
 /** A shell with children of its own, as `exec` makes them. */
 function startGrandchildren() {
   spawn('sh', ['-c', 'sleep 600 & sleep 600 & wait'], { stdio: 'inherit' });
+}
+
+/** Processes whose parent is gone, and who end soon after: somebody must wait for them. */
+async function leaveOrphans(count) {
+  const script = `for i in $(seq ${count}); do setsid sleep 0.2 & done`;
+  await once(spawn('sh', ['-c', script], { stdio: 'ignore' }), 'exit');
 }
 
 /** Ends when all of it has left this process. */

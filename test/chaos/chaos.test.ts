@@ -6,5 +6,8 @@ it('a minute of chaos loses no job and runs none twice at once', { timeout: 240_
   const report = await chaos({ durationMs: 60_000, seed: 'continuous', say: () => {} });
   t.diagnostic(`\n${table(report)}`);
   assert.ok(report.ok, table(report));
-  assert.ok(report.deaths >= 10, 'a storm that kills nobody shows nothing');
+  const deaths = Object.values(report.deaths).reduce((sum, count) => sum + count, 0);
+  assert.ok(deaths >= 10, 'a storm that kills nobody shows nothing');
+  assert.ok((report.faults['redis back'] ?? 0) > 0, 'Redis was always there');
+  assert.ok((report.deaths['heap-oom'] ?? 0) > 0, 'nobody ran out of memory');
 });

@@ -187,9 +187,7 @@ describe('a job whose fetch was carried out, but never answered', () => {
       const { atMs } = await trial.runs(id, 1, { timeoutMs: 15_000 });
       t.diagnostic(`runs ${atMs - lostAtMs} ms after its first fetch`);
       assert.notEqual(await tokenOf(redis, trial.queue, id), token);
-      await swarm.line(
-        `given back after a reconnect, the reply that brought them was lost: ${trial.queue.name}/${id}`,
-      );
+      await swarm.line(`given back, they were active and nobody ran them: ${trial.queue.name}/${id}`);
       await trial.nothingLost(new Map([[swarm, 1]]));
       assert.deepEqual(await trial.counters(id), { attempts: 1, starts: 2, stalled: 0 });
     });

@@ -22,16 +22,24 @@ export interface Accounts {
 }
 
 export async function nothingLost(accounts: Accounts): Promise<void> {
-  const { masters, jobs, timeoutMs = 60_000 } = accounts;
-  for (const { queue, ids } of jobs) {
-    await jobsEnded(queue, ids, timeoutMs);
-    await locksGone(accounts.redis, queue);
-    await endedOnce(accounts.redis, queue, ids);
-  }
+  const { masters, timeoutMs = 60_000 } = accounts;
+  await noJobLost(accounts, timeoutMs);
   const children = await registryIsRight(accounts, timeoutMs);
   for (const { swarm } of masters) {
     await noStrays(swarm, children.get(swarm.pid) ?? []);
     soundLog(swarm, accounts.stderr ?? /^$/);
+  }
+}
+
+/** The part of it that is about jobs alone. */
+export async function noJobLost(
+  { redis, jobs }: Pick<Accounts, 'redis' | 'jobs'>,
+  timeoutMs = 60_000,
+): Promise<void> {
+  for (const { queue, ids } of jobs) {
+    await jobsEnded(queue, ids, timeoutMs);
+    await locksGone(redis, queue);
+    await endedOnce(redis, queue, ids);
   }
 }
 

@@ -5,6 +5,10 @@ import { connect, createServer, type Socket } from 'node:net';
 export interface Link {
   port: number;
   cut(): void;
+  /** Connections so far. */
+  readonly connections: number;
+  /** Connections of now, after the first `from`, get nothing any more, and nobody says so; new ones come through. */
+  freeze(from: number): void;
   /** Connections from before are lost; new ones come through. */
   mend(): void;
   close(): Promise<void>;
@@ -12,6 +16,7 @@ export interface Link {
 
 export async function openLink(targetPort: number): Promise<Link> {
   const sockets = new Set<Socket>();
+  const pairs: (readonly [near: Socket, far: Socket])[] = [];
   let isCut = false;
   const forget = (socket: Socket): void => {
     sockets.add(socket);
@@ -23,6 +28,7 @@ export async function openLink(targetPort: number): Promise<Link> {
     if (isCut) return void near.pause();
     const far = connect(targetPort, '127.0.0.1');
     forget(far);
+    pairs.push([near, far]);
     near.pipe(far).pipe(near);
     near.on('close', () => far.destroy());
     far.on('close', () => near.destroy());
@@ -37,6 +43,12 @@ export async function openLink(targetPort: number): Promise<Link> {
     cut() {
       isCut = true;
       for (const socket of sockets) socket.unpipe().pause();
+    },
+    get connections() {
+      return pairs.length;
+    },
+    freeze(from) {
+      for (const socket of pairs.slice(from).flat()) socket.unpipe().pause();
     },
     mend() {
       isCut = false;

@@ -1,7 +1,7 @@
 /** A memory cgroup of a test's own, of either version, so that the kernel's OOM killer is the real one. */
-import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { asRoot } from './as-root.js';
 import { waitFor } from './wait.js';
 
 export interface MemoryCgroup {
@@ -70,15 +70,4 @@ function make(version: 1 | 2, mountPoint: string, limitBytes: number): MemoryCgr
       });
     },
   };
-}
-
-/** @returns what went wrong, or null */
-function asRoot(script: string): string | null {
-  const isRoot = process.getuid?.() === 0;
-  const [command, ...before] = isRoot ? ['sh'] : ['sudo', '-n', 'sh'];
-  const { status, stderr, error } = spawnSync(command as string, [...before, '-c', script], {
-    encoding: 'utf8',
-  });
-  if (error) return error.message;
-  return status === 0 ? null : stderr.trim() || `exit code ${status}`;
 }

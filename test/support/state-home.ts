@@ -56,7 +56,7 @@ export class StateHome {
 }
 
 /** The embedded server carries no mark, but works in its own directory. */
-function processesIn(directory: string): number[] {
+export function processesIn(directory: string): number[] {
   const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
   return pids.map(Number).filter((pid) => workingDirectory(pid).startsWith(`${directory}/`));
 }

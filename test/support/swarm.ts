@@ -32,6 +32,10 @@ export interface SwarmOptions {
   keep?: (line: LogLine) => boolean;
   /** What it runs on instead of this host; its log then has pids of that one. */
   host?: OtherHost;
+  /** Which node runs it, and its children; default: the one that runs the tests. */
+  node?: string;
+  /** A command to run it by that becomes the master, such as `taskset --cpu-list 0`. */
+  by?: readonly string[];
 }
 
 export class Swarm {
@@ -45,9 +49,20 @@ export class Swarm {
   #exit: Promise<number | null>;
 
   /** @param app a file of test/apps, or an absolute path; null: none is named */
-  constructor(app: string | null, { args = [], env = {}, cwd, keep = () => true, host }: SwarmOptions = {}) {
+  constructor(
+    app: string | null,
+    {
+      args = [],
+      env = {},
+      cwd,
+      keep = () => true,
+      host,
+      node = process.execPath,
+      by = [],
+    }: SwarmOptions = {},
+  ) {
     const path = app === null ? [] : [app.startsWith('/') ? app : appPath(app)];
-    const [command = '', ...words] = [...(host?.command ?? []), process.execPath, BIN, ...path, ...args];
+    const [command = '', ...words] = [...(host?.command ?? by), node, BIN, ...path, ...args];
     this.#isHere = host === undefined;
     this.#process = spawn(command, words, {
       stdio: ['ignore', 'pipe', 'pipe'],

@@ -34,12 +34,22 @@ export class Trial {
     });
   }
 
-  /** Starts a master of this trial's queue and namespace; `app` defaults to the faulty Worker of test/apps. */
-  start(count: number, options: SwarmOptions & { app?: string } = {}): Swarm {
+  /**
+   * Starts a master of this trial's queue and namespace; `app` defaults to the faulty Worker of test/apps.
+   * @param count null: a config file says how many
+   */
+  start(count: number | null, options: SwarmOptions & { app?: string } = {}): Swarm {
     const { app = 'fault-worker.mjs', args = [], env = {}, ...rest } = options;
     const swarm = new Swarm(app, {
       ...rest,
-      args: ['--count', String(count), '--redis', this.redis.url, '--namespace', this.namespace, ...args],
+      args: [
+        ...(count === null ? [] : ['--count', String(count)]),
+        '--redis',
+        this.redis.url,
+        '--namespace',
+        this.namespace,
+        ...args,
+      ],
       env: { QUEUE_REDIS_PORT: String(this.redis.port), QUEUE_NAME: this.queue.name, ...env },
     });
     this.masters.push(swarm);

@@ -2,6 +2,8 @@
 import type { AppOptions, JobOptions, QueueOptions } from './app.js';
 
 const MAX_WEIGHT = 1_000;
+const MIN_TIMEOUT_MS = 1_000;
+const MAX_TIMEOUT_MS = 24 * 3_600_000;
 
 /** @throws TypeError which names the queue, what it takes and what it got */
 export function checkQueues(options: AppOptions): void {
@@ -22,6 +24,7 @@ function checkQueue(where: string, queue: QueueOptions): void {
   }
   checkNumber(`weight of ${where}`, queue.weight, MAX_WEIGHT);
   checkNumber(`maxActive of ${where}`, queue.maxActive, Number.MAX_SAFE_INTEGER);
+  checkTimeout(where, queue.jobTimeoutMs);
   checkLimit(`limit of ${where}`, queue.limit);
   for (const [name, job] of Object.entries(queue.jobs ?? {})) {
     if (typeof job !== 'function') checkLimit(`limit of job ${JSON.stringify(name)} of ${where}`, job.limit);
@@ -45,4 +48,13 @@ function checkLimit(what: string, value: unknown): void {
   if (value === undefined) return;
   if (typeof (value as { openGate?: unknown } | null)?.openGate === 'function') return;
   throw new TypeError(`defineApp(): ${what} takes a Limiter of bullmq-swarm/limiter, got ${typeof value}`);
+}
+
+function checkTimeout(where: string, timeout: unknown): void {
+  if (timeout === undefined || timeout === 'off') return;
+  if (typeof timeout === 'number' && timeout >= MIN_TIMEOUT_MS && timeout <= MAX_TIMEOUT_MS) return;
+  throw new TypeError(
+    `defineApp(): jobTimeoutMs of ${where} takes 'off', or milliseconds from ` +
+      `${MIN_TIMEOUT_MS} to ${MAX_TIMEOUT_MS}, got ${typeof timeout === 'number' ? timeout : JSON.stringify(timeout)}`,
+  );
 }

@@ -5,7 +5,10 @@ import { registerApp, trackWorker } from './child/app-registration.js';
 import type { FetchLimit } from './fetch/gate.js';
 
 export interface JobContext {
-  /** Aborted when the job is taken from this run of it: handed back at a stop, cancelled, or its lock was lost. */
+  /**
+   * Aborted when the job is taken from this run of it: handed back at a stop, cancelled, its lock was lost, or its time is
+   * up and `--job-timeout-action` is `abort` or `kill`.
+   */
   signal: AbortSignal;
 }
 
@@ -49,6 +52,11 @@ export interface QueueSettings {
   limit?: FetchLimit;
   /** Before those of the app. */
   worker?: WorkerSettings;
+  /**
+   * For how long a job of the queue may be active, 1,000 ms to a day; what happens then is said by
+   * `--job-timeout-action`. Stands above `--job-timeout`: `'off'` for none at all.
+   */
+  jobTimeoutMs?: number | 'off' | undefined;
 }
 
 export type QueueOptions =

@@ -15,6 +15,7 @@ import type { RegistryCommandOptions } from './commands/registry-options.js';
 import { type LoadConfigInput, loadConfig, loadConfigWithoutApp, loadSharedOptions } from './config.js';
 import { EXIT, SwarmError } from './errors.js';
 import { helpText } from './help.js';
+import { OPTION_NAMES, optionRow } from './options.js';
 
 const LAST_OUTPUT_MS = 1_000;
 
@@ -41,15 +42,37 @@ async function dispatch(line: CommandLine): Promise<number> {
       const loaded = await loadConfigWithoutApp(input(line));
       return (await import('./commands/config.js')).config(loaded, json);
     }
+    case 'init':
+      return (await import('./commands/init.js')).init(await loadConfigWithoutApp(portable(input(line))), {
+        platform: line.word ?? '',
+        app: line.app,
+        flags: line.flags,
+        appArguments: line.appArguments,
+        cwd: logicalCwd(process.cwd(), process.env),
+        version: version(),
+        name: line.values['name'],
+        user: line.values['user'],
+        write: writeRequest(line),
+      });
     case 'ps':
       if (line.switches.has('by-job')) {
         return (await import('./commands/ps-by-job.js')).psByJob(await registryOptions(line));
       }
       return (await import('./commands/ps.js')).ps(await registryOptions(line));
+    case 'top':
+      return (await import('./commands/top.js')).top(await registryOptions(line));
     case 'jobs':
+      if (line.switches.has('slow')) {
+        return (await import('./commands/slow-jobs.js')).slowJobs(await registryOptions(line));
+      }
       return (await import('./commands/jobs.js')).jobs(await registryOptions(line));
     case 'queues':
       return (await import('./commands/queues.js')).queues(await registryOptions(line));
+    case 'limits': {
+      const { limits } = await import('./commands/limits.js');
+      const { parseLimit } = await import('./commands/deaths.js');
+      return limits({ ...(await registryOptions(line)), limit: parseLimit(line.values['limit']) });
+    }
     case 'deaths': {
       const { deaths, parseLimit } = await import('./commands/deaths.js');
       const query = {
@@ -58,6 +81,35 @@ async function dispatch(line: CommandLine): Promise<number> {
         of: line.words[0],
       };
       return deaths({ ...(await registryOptions(line)), ...query });
+    }
+    case 'doctor': {
+      const { doctor, parseConnections } = await import('./commands/doctor.js');
+      const [dbMax, dbPool] = (['db-max', 'db-pool'] as const).map((flag) =>
+        parseConnections(flag, line.values[flag]),
+      );
+      const { config } = await loadConfigWithoutApp(input(line));
+      const watch = line.switches.has('watch');
+      return doctor({ config, env: process.env, json, watch, dbMax: dbMax ?? null, dbPool: dbPool ?? null });
+    }
+    case 'dump': {
+      const { dump } = await import('./commands/dump.js');
+      return dump(line.words, await registryOptions(line));
+    }
+    case 'dumps': {
+      const { dumps } = await import('./commands/dump.js');
+      const { parseLimit } = await import('./commands/deaths.js');
+      const query = { limit: parseLimit(line.values['limit']), of: line.words[0] };
+      return dumps({ ...(await registryOptions(line)), ...query });
+    }
+    case 'profile':
+    case 'heap': {
+      const { capture, parseProfileTime } = await import('./commands/capture.js');
+      const [target = ''] = line.words;
+      const command =
+        line.command === 'profile'
+          ? ({ type: 'profile', target, forMs: parseProfileTime(line.values['for']) } as const)
+          : ({ type: 'heap', target, force: line.switches.has('force') } as const);
+      return capture(command, await registryOptions(line));
     }
     case 'quiet':
     case 'resume':
@@ -82,6 +134,22 @@ function input({ flags, app, appHint, appArguments }: CommandLine): LoadConfigIn
   const { env } = process;
   const cwd = logicalCwd(process.cwd(), env);
   return { argv: flags, app, appHint, appArguments, env, cwd, isTty: process.stdout.isTTY === true };
+}
+
+/** What this shell happens to have set is not set where the service will run. */
+function portable(given: LoadConfigInput): LoadConfigInput {
+  const own = new Set(['SWARM_APP', ...OPTION_NAMES.flatMap((name) => optionRow(name).env)]);
+  const env = Object.fromEntries(Object.entries(given.env).filter(([name]) => !own.has(name)));
+  return { ...given, env };
+}
+
+function writeRequest({
+  values,
+  switches,
+}: CommandLine): { path: string | undefined; force: boolean } | null {
+  const path = values['output'];
+  if (path === undefined && !switches.has('write')) return null;
+  return { path, force: switches.has('force') };
 }
 
 async function registryOptions(line: CommandLine): Promise<RegistryCommandOptions> {

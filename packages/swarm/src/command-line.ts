@@ -36,6 +36,7 @@ type Parsed = Record<string, unknown> & { _: (string | number)[] };
 
 /** @throws SwarmError with exit code 64 */
 export function parseCommandLine(args: readonly string[]): CommandLine {
+  if (args[0] === 'help') return parseCommandLine([...args.slice(1), '--help']);
   const parsed = parser(joinDashed(args)).parseSync() as Parsed;
   const words = parsed._.map(String);
   const named = isCommand(words[0]);
@@ -50,7 +51,7 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     flags: {},
     switches: new Set(Object.keys(commandRow(command).switches).filter((name) => parsed[name] === true)),
     values: ownValues(commandRow(command), parsed),
-    app: commandRow(command).takesApp ? rest[0] : undefined,
+    app: rest[commandRow(command).takesApp ? 0 : commandRow(command).takes.indexOf('app?')],
     appHint: hint,
     word: commandRow(command).takesApp ? undefined : rest[0],
     words: rest,
@@ -58,7 +59,7 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
   };
   if (line.help || line.version) return line;
   refuseUnknownOptions(parsed, command, hint);
-  refuseWords(command, rest, line.appArguments);
+  refuseWords(command, rest, line.appArguments, hint);
   for (const name of commandRow(command).options) {
     const given = parsed[optionRow(name).flag];
     if (given !== undefined) line.flags[name] = lastGiven(name, given);
@@ -73,7 +74,13 @@ function ownValues({ values }: CommandRow, parsed: Parsed): Record<string, strin
 
 /** What is not repeatable and yet given twice: the last one counts, so that a wrapper script can be overridden. */
 function lastGiven(name: OptionName, given: unknown): string | string[] | boolean {
-  const repeatable = optionRow(name).kind === 'list';
+  const row = optionRow(name);
+  if (given === '' || (Array.isArray(given) && (given.length === 0 || given.includes(''))))
+    throw usageError(
+      'SWARM_BAD_USAGE',
+      `--${row.flag} takes a value${'placeholder' in row ? `: --${row.flag} ${row.placeholder}` : ''}`,
+    );
+  const repeatable = row.kind === 'list';
   return (Array.isArray(given) && !repeatable ? given.at(-1) : given) as string | string[] | boolean;
 }
 
@@ -84,14 +91,15 @@ export function isCompletionRequest(args: readonly string[]): boolean {
 
 /** yargs prints the answer itself, one word a line. */
 export async function printCompletions(args: readonly string[]): Promise<void> {
-  await parser(args).parseAsync();
+  await parser(args, true).parseAsync();
 }
 
 export function printCompletionScript(): void {
   parser([]).showCompletionScript();
 }
 
-function parser(args: readonly string[]): Argv {
+/** @param completes knows the words that a command takes, which else are left as they are */
+function parser(args: readonly string[], completes = false): Argv {
   const instance = yargs([...args])
     .scriptName('swarm')
     .detectLocale(false)
@@ -117,14 +125,16 @@ function parser(args: readonly string[]): Argv {
       version: { alias: 'v', boolean: true, describe: 'show the version' },
     });
   for (const command of COMMAND_NAMES) {
-    const { describe, options, switches, values } = commandRow(command);
+    const { describe, options, switches, values, words } = commandRow(command);
+    const word = completes && words.length > 0 ? ' [word]' : '';
     instance.options(yargsSwitches(switches, false)).options(yargsValues(values, false));
-    instance.command(command, describe, (inner) =>
-      inner
+    instance.command(command + word, describe, (inner: Argv) => {
+      if (word !== '') inner.positional('word', { choices: words });
+      return inner
         .options(yargsOptions(options, true))
         .options(yargsSwitches(switches, true))
-        .options(yargsValues(values, true)),
-    );
+        .options(yargsValues(values, true));
+    });
   }
   return instance;
 }
@@ -206,7 +216,12 @@ function refuseUnknownOptions(parsed: Parsed, command: CommandName, hint: string
   throw usageError('SWARM_UNKNOWN_OPTION', `there is no option ${typed}${suggestion}`);
 }
 
-function refuseWords(command: CommandName, words: readonly string[], appArguments: readonly string[]): void {
+function refuseWords(
+  command: CommandName,
+  words: readonly string[],
+  appArguments: readonly string[],
+  hint: string,
+): void {
   const row = commandRow(command);
   const [first, second] = words;
   if (row.takesApp) {
@@ -214,12 +229,20 @@ function refuseWords(command: CommandName, words: readonly string[], appArgument
     throw usageError(
       'SWARM_BAD_USAGE',
       `swarm ${command} takes one app, got ${JSON.stringify(first)} and ${JSON.stringify(second)}: ` +
-        'arguments for the app come after --',
+        `arguments for the app come after --.${hint}`,
     );
   }
-  if (appArguments.length > 0) throw usageError('SWARM_BAD_USAGE', `swarm ${command} takes nothing after --`);
+  if (appArguments.length > 0 && !row.takesAppArguments)
+    throw usageError('SWARM_BAD_USAGE', `swarm ${command} takes nothing after --`);
   if (row.takes.length > 0) {
     const required = row.takes.filter((name) => !name.endsWith('?')).length;
+    if (row.words.length > 0 && !row.words.includes(first ?? '')) {
+      const got = first === undefined ? 'nothing' : JSON.stringify(first) + didYouMean(first, row.words);
+      throw usageError(
+        'SWARM_BAD_USAGE',
+        `swarm ${command} takes one of ${row.words.join(', ')}, got ${got}`,
+      );
+    }
     if (words.length >= required && words.length <= row.takes.length) return;
     const got = words.length === 0 ? 'nothing' : words.map((word) => JSON.stringify(word)).join(' ');
     throw usageError(
@@ -238,7 +261,6 @@ function refuseWords(command: CommandName, words: readonly string[], appArgument
 /** A bare word in the place of the app that looks like a command. */
 function commandHint(word: string | undefined): string {
   if (word === undefined || !/^[a-z]+$/i.test(word)) return '';
-  if (word === 'help') return ' Did you mean swarm --help?';
   const command = nearest(word, COMMAND_NAMES);
   return command === null ? ` Commands: ${COMMAND_NAMES.join(', ')}.` : ` Did you mean swarm ${command}?`;
 }

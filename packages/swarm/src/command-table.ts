@@ -16,6 +16,8 @@ export interface CommandRow {
   readonly words: readonly string[];
   /** Names of the free words that it takes, each of them required unless it ends with `?`. */
   readonly takes: readonly string[];
+  /** What comes after `--` is for the app. */
+  readonly takesAppArguments?: true;
   /** Command line → what it does. */
   readonly examples: readonly (readonly [string, string])[];
 }
@@ -60,14 +62,25 @@ export const COMMANDS = {
       ['swarm ps --by-job', 'which job bloats my processes?'],
     ],
   },
+  top: {
+    ...base,
+    usage: '[options]',
+    describe: 'swarm ps, live: sorted, with curves of memory and loop lag',
+    options: REGISTRY_OPTIONS,
+    examples: [
+      ['swarm top', 'arrows select and sort, d dumps, q leaves, ? helps'],
+      ['NO_COLOR=1 swarm top', 'without colours'],
+    ],
+  },
   jobs: {
     ...base,
     usage: '[options]',
     describe: 'the jobs that run now, and in which child',
     options: REGISTRY_OPTIONS,
-    switches: JSON_SWITCH,
+    switches: { ...JSON_SWITCH, slow: 'as multiples of what each usually takes, the largest first' },
     examples: [
       ['swarm jobs', 'a table, the oldest first'],
+      ['swarm jobs --slow', 'which of them take unusually long?'],
       ['swarm jobs --json', 'for scripts'],
     ],
   },
@@ -82,6 +95,18 @@ export const COMMANDS = {
       ['swarm queues --json', 'for scripts'],
     ],
   },
+  limits: {
+    ...base,
+    usage: '[options]',
+    describe: 'limiters used of late: who holds, who waits, how long',
+    options: REGISTRY_OPTIONS,
+    switches: JSON_SWITCH,
+    values: { limit: ['N', 'at most so many, the last used first (default: 1000)'] },
+    examples: [
+      ['swarm limits', 'a table, the last used first'],
+      ['swarm limits --json', 'for scripts'],
+    ],
+  },
   deaths: {
     ...base,
     usage: '[identity|pid] [options]',
@@ -94,6 +119,29 @@ export const COMMANDS = {
       ['swarm deaths', 'a table, the newest first'],
       ['swarm deaths 4711', 'stack, stderr, memory, jobs of this one'],
       ['swarm deaths --json --limit 1', 'the last one, for scripts'],
+    ],
+  },
+  dump: {
+    ...control,
+    describe: 'take the stacks of a child, blocked or not, and print them',
+    examples: [
+      ['swarm dump 4711', 'what does the child with this pid do?'],
+      ['swarm dump 2', 'slot 2, where only one master runs'],
+      ['swarm dump all --json', 'every child, for scripts'],
+    ],
+  },
+  dumps: {
+    ...base,
+    usage: '[identity|pid] [options]',
+    describe: 'stacks that were taken, of blocked children above all; with one named, all of it',
+    options: REGISTRY_OPTIONS,
+    switches: JSON_SWITCH,
+    values: { limit: ['N', 'at most so many (default: 50)'] },
+    takes: ['child?'],
+    examples: [
+      ['swarm dumps', 'a table, the newest first'],
+      ['swarm dumps 4711', 'all of this child: stacks, jobs, I/O'],
+      ['swarm dumps --json --limit 1', 'the last one, for scripts'],
     ],
   },
   quiet: {
@@ -153,6 +201,46 @@ export const COMMANDS = {
       ['swarm scale web1 mail=4', 'of one group'],
     ],
   },
+  doctor: {
+    ...base,
+    usage: '[app] [options]',
+    describe: 'what commonly goes wrong: checks, each with what to do',
+    options: OPTION_NAMES,
+    switches: { ...JSON_SWITCH, watch: 'again every 10 s, until it is interrupted' },
+    values: {
+      'db-max': ['N', "connections that the app's database allows"],
+      'db-pool': ['N', 'connections in the pool of one child (default: one a job)'],
+    },
+    takesApp: true,
+    examples: [
+      ['swarm doctor', 'Redis, queues, fleet, machine, app'],
+      ['swarm doctor --db-max 100 --db-pool 5', 'and the pools of the children'],
+      ['swarm doctor --json | jq ".[] | select(.status != "ok")"', 'for scripts; exit 1 on a fail'],
+      ['swarm doctor --watch', 'while you mend it'],
+    ],
+  },
+  profile: {
+    ...control,
+    usage: '<child> [options]',
+    describe: 'a CPU profile of a running child, to a file on its host',
+    values: { for: ['D', 'for so long, 100ms to 5m (default: 10s)'] },
+    takes: ['child'],
+    examples: [
+      ['swarm profile 4711 --for 10s', 'what does this child compute?'],
+      ['file=$(swarm profile 2)', 'slot 2; stdout is the path alone'],
+    ],
+  },
+  heap: {
+    ...control,
+    usage: '<child> [options]',
+    describe: "a snapshot of a running child's heap, to a file on its host",
+    switches: { ...JSON_SWITCH, force: 'also of a heap above 64MB: it may stop the child for a minute' },
+    takes: ['child'],
+    examples: [
+      ['swarm heap 4711', 'what does this child hold? Stops it for seconds'],
+      ['swarm heap 4711 --force', 'however large it is'],
+    ],
+  },
   redis: {
     ...base,
     usage: '[cli|stop] [options]',
@@ -176,6 +264,30 @@ export const COMMANDS = {
     examples: [
       ['swarm config', 'as a table'],
       ['swarm config --count 8 --json', 'what these flags would give'],
+    ],
+  },
+  init: {
+    ...base,
+    usage: '<platform> [app] [options] [-- app arguments]',
+    describe: 'a file for systemd, upstart, heroku, docker or kubernetes',
+    options: OPTION_NAMES,
+    switches: {
+      write: 'to the file where the platform looks for it, not to stdout',
+      force: 'overwrite the file if it is there',
+    },
+    values: {
+      output: ['F', 'to this file'],
+      name: ['NAME', "of the service (default: name of the app's package)"],
+      user: ['U', "that the service runs as (default: who owns the app's directory)"],
+    },
+    words: ['systemd', 'upstart', 'heroku', 'docker', 'kubernetes'],
+    takes: ['platform', 'app?'],
+    takesAppArguments: true,
+    examples: [
+      ['swarm init systemd --count 4 ./worker.js', 'prints a unit'],
+      ['swarm init systemd --max-memory 400MB --write', 'writes it, with a MemoryMax that fits'],
+      ['swarm init heroku --write', 'writes a Procfile'],
+      ['swarm init kubernetes --output k8s.yaml', 'writes there'],
     ],
   },
   completion: {

@@ -5,13 +5,17 @@
  */
 import { dirname } from 'node:path';
 import { defaultApp, noAppError, packageNameOf, resolveApp } from './app-path.js';
+import { dynoCount, dynoLabels, dynoOf, dynoShareBytes, withDynoLimits } from './config-dyno.js';
 import { type ConfigFile, loadConfigFile } from './config-file.js';
 import { fileGroups, limitsOf, resolveForGroups } from './config-groups.js';
+import { usageError } from './errors.js';
 import { type OptionSources, type RawFlags, type Resolved, resolveOption } from './option-sources.js';
 import { MAX_COUNT, OPTION_NAMES, type OptionName, type OptionValues, optionRow } from './options.js';
 import { allowedCpus } from './process/cpus.js';
+import { exactDuration } from './units.js';
 
 export type LogFormat = 'json' | 'pretty';
+export type JobTimeoutAction = 'dump' | 'abort' | 'kill';
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
 /** One queue of `--queue NAME[,WEIGHT]`. */
@@ -58,9 +62,22 @@ export interface Config {
   /** Drain budget at stop, ms. */
   drainTimeoutMs: number;
   bootTimeoutMs: number;
+  /** A main loop that is silent for so long is dumped. */
+  stuckAfterMs: number;
+  /** And then its child is killed; null: never. */
+  stuckKillAfterMs: number | null;
+  /** Nobody has chosen it: a Worker with a longer lock says that its jobs may block for as long. */
+  stuckKillMindsLocks: boolean;
+  /** A job that is active for so long is dumped; null: never, but for queues with a timeout of their own. */
+  jobTimeoutMs: number | null;
+  /** What comes after that dump. */
+  jobTimeoutAction: JobTimeoutAction;
   /** Exact deaths at which a job is failed for good; null: never. */
   quarantineAfter: number | null;
   nodeArguments: readonly string[];
+  /** Of `/healthz`, `/readyz` and `/metrics`; null: not served. */
+  port: number | null;
+  host: string;
   tag: string;
   labels: readonly string[];
   strict: boolean;
@@ -77,6 +94,8 @@ export interface ConfigInput {
   env: NodeJS.ProcessEnv;
   /** Absolute. */
   cwd: string;
+  /** What stands in the place of a config file, or above one that is named; none is looked for then. */
+  given?: ConfigFile;
 }
 
 export interface LoadConfigInput extends ConfigInput {
@@ -118,19 +137,45 @@ export async function loadConfigWithoutApp(input: LoadConfigInput): Promise<Load
   origins.app = app.origin;
   values.tag ??= app.path === '' ? 'app' : packageNameOf(app.path);
   values.logFormat ??= input.isTty ? 'pretty' : 'json';
+  values.labels = dynoLabels(input.env, values.labels);
   const { file } = sources;
   values.config = file?.shown ?? null;
-  if (!file?.groups) {
-    values.count ??= Math.min(MAX_COUNT, (input.cpus ?? allowedCpus)());
-    return {
-      config: completeConfig(values, [onlyGroup(values, values.count)], app.path, input),
-      origins,
-      values,
-    };
-  }
-  origins.groups = `file ${file.shown}`;
-  const groups = fileGroups(file, file.groups, sources, values);
-  return { config: completeConfig(values, groups, app.path, input), origins, values };
+  if (file?.groups) origins.groups = `file ${file.shown}`;
+  const groups = file?.groups
+    ? fileGroups(file, file.groups, sources, values)
+    : [onlyGroup(values, defaultCount(values, origins, input))];
+  const limited = limitOnDyno(groups, values, origins, input);
+  return { config: completeConfig(values, limited, app.path, input), origins, values };
+}
+
+/** As many as CPUs are allowed; on a dyno, as many as its memory holds. */
+function defaultCount(values: OptionValues, origins: Origins, { env, cpus }: LoadConfigInput): number {
+  if (values.count !== null) return values.count;
+  const dyno = dynoOf(env);
+  const allowed = (cpus ?? allowedCpus)();
+  if (dyno) origins.count = dyno.origin;
+  values.count = Math.min(MAX_COUNT, dyno ? dynoCount(dyno, allowed) : allowed);
+  return values.count;
+}
+
+function limitOnDyno(
+  groups: GroupConfig[],
+  values: OptionValues,
+  origins: Origins,
+  { env }: LoadConfigInput,
+): GroupConfig[] {
+  const dyno = dynoOf(env);
+  const shareBytes =
+    dyno &&
+    dynoShareBytes(
+      dyno,
+      groups.reduce((sum, { count }) => sum + count, 0),
+    );
+  if (!dyno || shareBytes === null || values.maxMemory !== null || values.maxMemoryHard !== null)
+    return groups;
+  values.maxMemory = shareBytes;
+  origins.maxMemory = dyno.origin;
+  return withDynoLimits(groups, shareBytes);
 }
 
 /** The options that other commands share with `run`; for them there need be no file and no app. */
@@ -147,10 +192,19 @@ interface ConfigSources extends OptionSources {
   readonly file: ConfigFile | null;
 }
 
-async function openSources({ argv, env, cwd }: ConfigInput): Promise<ConfigSources> {
+async function openSources({ argv, env, cwd, given }: ConfigInput): Promise<ConfigSources> {
   const { value: path, origin } = resolveOption('config', { flags: argv, env, file: null });
   const source = origin === 'flag' ? '--config' : origin.replace(/^env /, '');
-  return { flags: argv, env, file: await loadConfigFile(path === null ? null : { path, source }, cwd, env) };
+  if (given && origin !== 'flag') return { flags: argv, env, file: given };
+  const file = await loadConfigFile(path === null ? null : { path, source }, cwd, env);
+  return { flags: argv, env, file: given && file ? above(given, file) : file };
+}
+
+function above(given: ConfigFile, file: ConfigFile): ConfigFile {
+  const options = { ...file.options, ...given.options };
+  // an app that only the file names is found from where the file is
+  const path = given.app === null ? file.path : given.path;
+  return { ...given, path, app: given.app ?? file.app, options, groups: given.groups ?? file.groups };
 }
 
 function resolveAll(sources: ConfigSources): { values: OptionValues; origins: Origins } {
@@ -199,8 +253,13 @@ function completeConfig(
     namespace: values.namespace,
     drainTimeoutMs: values.timeout,
     bootTimeoutMs: values.bootTimeout,
+    ...stuckLimitsOf(values),
+    jobTimeoutMs: values.jobTimeout,
+    jobTimeoutAction: values.jobTimeoutAction,
     quarantineAfter: values.quarantineAfter === 'off' ? null : values.quarantineAfter,
     nodeArguments: values.nodeArgs,
+    port: values.port,
+    host: values.host,
     tag: values.tag ?? 'app',
     labels: values.labels,
     strict: values.strict,
@@ -209,6 +268,29 @@ function completeConfig(
     logFormat: values.logFormat ?? 'json',
     logLevel: values.logLevel,
   });
+}
+
+const DEFAULT_STUCK_KILL_MS = 60_000;
+
+/** @throws SwarmError where a child would be killed before it is dumped */
+function stuckLimitsOf({
+  stuckAfter,
+  stuckKillAfter,
+}: Pick<OptionValues, 'stuckAfter' | 'stuckKillAfter'>): Pick<
+  Config,
+  'stuckAfterMs' | 'stuckKillAfterMs' | 'stuckKillMindsLocks'
+> {
+  const killAfterMs = stuckKillAfter ?? DEFAULT_STUCK_KILL_MS;
+  const stuckKillMindsLocks = stuckKillAfter === null;
+  if (killAfterMs === 'off') return { stuckAfterMs: stuckAfter, stuckKillAfterMs: null, stuckKillMindsLocks };
+  if (killAfterMs <= stuckAfter) {
+    throw usageError(
+      'SWARM_BAD_STUCK_KILL_AFTER',
+      `--stuck-kill-after takes more than --stuck-after, ${exactDuration(stuckAfter)}, got ` +
+        `${exactDuration(killAfterMs)}: a child is dumped before it is killed; raise it, or lower --stuck-after`,
+    );
+  }
+  return { stuckAfterMs: stuckAfter, stuckKillAfterMs: killAfterMs, stuckKillMindsLocks };
 }
 
 function deepFreeze<T>(value: T): T {

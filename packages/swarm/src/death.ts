@@ -2,6 +2,7 @@
  * The record of one exit: why a process ended, by which evidence, and what became of the jobs that it
  * held. Field names are public: `swarm deaths --json` prints them. Sizes are bytes, times epoch ms.
  */
+import type { DumpDigest } from './dump.js';
 import type { Blame } from './protocol.js';
 
 export const DEATH_CAUSES = [
@@ -72,7 +73,8 @@ export interface Evidence {
 /**
  * - `released`, `quarantined`: put back in its queue, or failed for good because of its blame
  * - `handed-back`: put back by the process itself, before it left
- * - `finished`, `failed`: was over before its process was
+ * - `finished`: was over before its process was
+ * - `failed`: had been given up, past its time, and has failed
  * - `pending`: not known when the record was written
  */
 export const JOB_OUTCOMES = [
@@ -134,6 +136,8 @@ export interface DeathRecord {
   stderr: string[];
   /** Native addons that it had loaded, or tried to: files. */
   addons: string[];
+  /** The last dump of the block that it was killed for; null: there is none. */
+  dump: DumpDigest | null;
   /** Version of Node. */
   node: string;
 }

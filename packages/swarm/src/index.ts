@@ -12,3 +12,14 @@ export {
 } from './app.js';
 export { SwarmError } from './errors.js';
 export type { FetchGate, FetchLimit, GateSurroundings, Lease } from './fetch/gate.js';
+export type { ReleasedJob } from './protocol.js';
+export type { ChildRecord } from './registry/schema.js';
+export {
+  Swarm,
+  type SwarmChild,
+  type SwarmEvents,
+  type SwarmExit,
+  type SwarmLogEntry,
+  type SwarmState,
+} from './swarm.js';
+export type { SwarmGroup, SwarmOptions } from './swarm-options.js';

@@ -2,14 +2,19 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { Config } from './config.js';
+import { dynoName } from './config-dyno.js';
 import { EXIT, type ExitCode, redisError, SwarmError, usageError } from './errors.js';
 import { identityOf } from './identity.js';
 import { createLogger, type Logger } from './log.js';
+import { Connections, USUAL_CONNECTIONS } from './master/connections.js';
+import type { Onlooker } from './master/onlookers.js';
 import { MasterShell } from './master/shell.js';
 import { OutputSink } from './output-sink.js';
+import { ServiceManager, takeServiceSettings } from './platform/service-manager.js';
+import { startWarnings } from './platform/start-warnings.js';
 import { loaderArguments } from './process/fork.js';
 import { findJemalloc } from './process/jemalloc.js';
-import { isAlive, rawHostName, readBootId, readPidNamespace, readStartTicks } from './process/proc.js';
+import { isSameProcess, rawHostName, readBootId, readPidNamespace, readStartTicks } from './process/proc.js';
 import { orphansOf } from './recovery/predecessors.js';
 import { checkRedis } from './redis/checks.js';
 import { type ConnectionRole, connect, type RedisClient } from './redis/connect.js';
@@ -19,6 +24,7 @@ import { stateDirectory } from './redis/state.js';
 import { addressOf, parseRedisUrl, redactUrl, redisIdOf } from './redis/url.js';
 import { CommandListener } from './registry/command-listener.js';
 import { DeathStream } from './registry/death-stream.js';
+import { DumpStream } from './registry/dump-stream.js';
 import { findPredecessors } from './registry/predecessors.js';
 import { readSnapshot } from './registry/reader.js';
 import { Rescue } from './registry/rescue.js';
@@ -27,6 +33,8 @@ import { RegistryWriter } from './registry/writer.js';
 
 /** Connections' names begin with it; the embedded server's other clients are those whose names do not. */
 const CLIENT_NAME = 'swarm-master';
+/** A program that embeds masters may start several. */
+let mastersHere = 0;
 const FLUSH_MS = 1_000;
 
 /** Runs a master until it is stopped. Throws a `SwarmError` when it cannot start, or its app cannot. */
@@ -34,10 +42,54 @@ export async function runMaster(config: Config): Promise<ExitCode> {
   const sink = new OutputSink();
   const log = createLogger({ format: config.logFormat, level: config.logLevel, sink });
   try {
-    return await withRedis(config, log, (redis) => supervise(config, log, redis));
+    const service = takeServiceSettings(process.env, process.pid);
+    const onlookers = service ? [new ServiceManager(service, log)] : [];
+    return await runMasterWithin(config, { log, onlookers });
   } finally {
     await sink.flush(FLUSH_MS);
   }
+}
+
+/** What a master is run within: a process of its own, or somebody else's. */
+export interface Surroundings {
+  log: Logger;
+  onlookers?: readonly Onlooker[];
+  /** Default true. */
+  listensToSignals?: boolean;
+  /** It is about to run, and takes commands. */
+  onShell?: (shell: MasterShell) => void;
+}
+
+/** The same, with a log and onlookers of the caller's. */
+export async function runMasterWithin(config: Config, around: Surroundings): Promise<ExitCode> {
+  warnAtStart(config, around.log);
+  const onlookers = [...(around.onlookers ?? [])];
+  const { port, host } = config;
+  let useForMetrics: (client: RedisClient) => void = () => {};
+  if (port !== null) {
+    const [{ HttpDoor }, { LimitCollector }] = await Promise.all([
+      import('./http/index.js'),
+      import('./http/limit-metrics.js'),
+    ]);
+    const limits = new LimitCollector();
+    useForMetrics = (client) => limits.use(client);
+    onlookers.push(await HttpDoor.open({ port, host, collectors: [limits] }, around.log));
+  }
+  try {
+    return await withRedis(config, around.log, (redis) => {
+      useForMetrics(redis.client);
+      return supervise(config, redis, { ...around, onlookers });
+    });
+  } finally {
+    await Promise.allSettled(onlookers.map(async (onlooker) => onlooker.close?.()));
+  }
+}
+
+function warnAtStart(config: Config, log: Logger): void {
+  const warnings = startWarnings(config, { env: process.env, pid: process.pid });
+  const [first] = warnings;
+  if (first && config.strict) throw usageError(first.code, `${first.message} (an error because of --strict)`);
+  for (const { code, message } of warnings) log.warn(message, { code });
 }
 
 interface UsableRedis {
@@ -62,7 +114,8 @@ async function withRedis(
       ? await startEmbedded({ stateDir: stateDirectory(), log: (level, text) => log[level](text) })
       : null;
   const url = choice.kind === 'embedded' ? (embedded as EmbeddedServer).url : choice.url;
-  const name = `${CLIENT_NAME}-${process.pid}`;
+  mastersHere += 1;
+  const name = `${CLIENT_NAME}-${process.pid}${mastersHere > 1 ? `.${mastersHere}` : ''}`;
   const open = (role: ConnectionRole, name: string): RedisClient => {
     return connect(parseRedisUrl(url, '--redis'), { name, role, tlsNoVerify: config.redisTlsNoVerify });
   };
@@ -87,7 +140,7 @@ async function withRedis(
     });
   } finally {
     client.disconnect();
-    await embedded?.stopIfUnused({ ownNamePrefix: name }).catch((error: unknown) => {
+    await embedded?.stopIfUnused({ ownName: name }).catch((error: unknown) => {
       log.warn('the embedded Redis was not stopped', { error: String(error) });
     });
   }
@@ -102,20 +155,22 @@ async function check(
   const onLoading = ({ percent }: { percent: number | null }): void => {
     log.info('Redis loads its data', { done: percent === null ? undefined : `${Math.round(percent)}%` });
   };
-  const { version, warnings } = await checkRedis(client, url, { onLoading });
+  const children = config.groups.reduce((sum, { count }) => sum + count, 0);
+  // the master's own two, and one child more than usual while a roll goes on
+  const clientsNeeded = 2 + USUAL_CONNECTIONS * (children + 1);
+  const { version, warnings } = await checkRedis(client, url, { onLoading, clientsNeeded });
   const [first] = warnings;
   if (first && config.strict) throw redisError(first.code, `${first.message} (an error because of --strict)`);
   for (const { code, message } of warnings) log.warn(message, { code });
   return { version };
 }
 
-async function supervise(config: Config, log: Logger, redis: UsableRedis): Promise<ExitCode> {
+async function supervise(config: Config, redis: UsableRedis, around: Surroundings): Promise<ExitCode> {
+  const { log, onlookers = [], listensToSignals = true } = around;
   const info = masterInfo(config, redis.url);
   const writer = new RegistryWriter(redis.client, config.namespace);
   const { masters } = await readSnapshot(redis.client, config.namespace);
-  const predecessors = findPredecessors(masters, info, (pid, startTicks) => {
-    return !isAlive(pid) || (startTicks !== null && readStartTicks(pid) !== startTicks);
-  });
+  const predecessors = findPredecessors(masters, info, (pid, startTicks) => !isSameProcess(pid, startTicks));
   for (const { identity, children } of predecessors) {
     log.warn('a master that ran on this host left jobs behind; they are released', {
       master: identity,
@@ -141,17 +196,22 @@ async function supervise(config: Config, log: Logger, redis: UsableRedis): Promi
     version: info.version,
     node: info.node,
   });
+  const connections = new Connections(redis.client, log);
   const shell = new MasterShell({
     config,
     info,
     log,
     writer,
     deathStream: new DeathStream(redis.client, config.namespace),
+    dumpStream: new DumpStream(redis.client, config.namespace),
     redisUrl: redis.url,
     redisIsEmbedded: redis.isEmbedded,
     orphans: orphansOf(predecessors),
     rescue: new Rescue(redis.client, config.namespace, info.identity),
+    onlookers: [...onlookers, connections],
+    listensToSignals,
   });
+  around.onShell?.(shell);
   const listener = new CommandListener({
     blocking: redis.openBlocking(),
     writing: redis.client,
@@ -161,7 +221,10 @@ async function supervise(config: Config, log: Logger, redis: UsableRedis): Promi
     onCommand: (command, reply) => shell.command(command, reply),
   });
   listener.start();
-  const code = await shell.run().finally(() => listener.close());
+  const code = await shell.run().finally(() => {
+    connections.close();
+    return listener.close();
+  });
   if (code === EXIT.appFailed) throw appFailed(config, shell.appError);
   if (code === EXIT.usage) throw badUsage(shell.appError ?? '');
   log.info('stopped', { exit: code });
@@ -184,7 +247,7 @@ function badUsage(said: string): SwarmError {
 }
 
 function masterInfo(config: Config, url: string): MasterInfo {
-  const host = rawHostName();
+  const host = dynoName(process.env) ?? rawHostName();
   const { redis, appArguments: _, groups, ...rest } = config;
   return {
     identity: identityOf(host, process.pid, randomBytes(4).toString('hex')),

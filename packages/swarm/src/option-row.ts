@@ -8,6 +8,7 @@ export type OptionSection =
   | 'Queues and Redis'
   | 'Time limits'
   | 'Jobs'
+  | 'Health and metrics'
   | 'Names'
   | 'Start and log';
 

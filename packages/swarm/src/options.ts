@@ -5,7 +5,7 @@
  * A row reads one text to one value and says in words what it takes. Who asked (a flag, a variable, a key
  * of a file) is known only to the caller, so the message is put together in `parseOption`.
  */
-import type { LogFormat, LogLevel } from './config.js';
+import type { JobTimeoutAction, LogFormat, LogLevel } from './config.js';
 import { usageError } from './errors.js';
 import {
   duration,
@@ -23,12 +23,13 @@ import {
   wholeNumber,
 } from './option-row.js';
 import { parseRedisUrl } from './redis/url.js';
-import { exactSize } from './units.js';
+import { exactDuration, exactSize } from './units.js';
 
 export const MAX_COUNT = 512;
 
 /** Less is no node process, more no machine. */
 const memorySize = size(16e6, 1e12);
+const stuckKillAfter = duration(2_000);
 /** A name that others have used before, and its unit with it. */
 const MEGABYTES_VARIABLE = 'SWARM_MAXMEM_MB';
 
@@ -198,6 +199,45 @@ export const OPTIONS = {
     fallback: '60s',
     ...duration(1),
   }),
+  stuckAfter: value({
+    flag: 'stuck-after',
+    env: ['SWARM_STUCK_AFTER'],
+    section: 'Time limits',
+    placeholder: 'D',
+    describe: 'a child whose main loop is silent for so long is dumped',
+    fallback: '10s',
+    ...duration(1_000),
+  }),
+  stuckKillAfter: optional<number | 'off'>({
+    flag: 'stuck-kill-after',
+    env: ['SWARM_STUCK_KILL_AFTER'],
+    section: 'Time limits',
+    placeholder: 'D|off',
+    describe: 'a child whose main loop is silent for so long is killed, and its jobs are released',
+    defaultText: '60s, or the longest lock of its Workers',
+    takes: `off, or ${stuckKillAfter.takes}`,
+    read: (text, source) => (text === 'off' ? text : stuckKillAfter.read(text, source)),
+    show: (limit) => (limit === 'off' ? limit : exactDuration(limit)),
+  }),
+  jobTimeout: optional({
+    flag: 'job-timeout',
+    env: ['SWARM_JOB_TIMEOUT'],
+    section: 'Jobs',
+    placeholder: 'D',
+    describe: "a job that is active for so long is dumped; a queue's own jobTimeoutMs stands above it",
+    defaultText: 'off',
+    ...duration(1_000),
+  }),
+  jobTimeoutAction: value({
+    flag: 'job-timeout-action',
+    env: ['SWARM_JOB_TIMEOUT_ACTION'],
+    section: 'Jobs',
+    placeholder: 'dump|abort|kill',
+    describe:
+      'and then: nothing more; its signal is aborted, and if it has not settled in 5 s, as for kill; its child drains and is killed, and it fails',
+    fallback: 'dump',
+    ...oneOf<JobTimeoutAction>('dump', 'abort', 'kill'),
+  }),
   quarantineAfter: value<number | 'off'>({
     flag: 'quarantine-after',
     env: ['SWARM_QUARANTINE_AFTER'],
@@ -208,6 +248,25 @@ export const OPTIONS = {
     fallback: '3',
     takes: 'off, or a whole number from 1 to 1000',
     read: (text, source) => (text === 'off' ? text : wholeNumber(1, 1_000).read(text, source)),
+  }),
+  port: optional({
+    flag: 'port',
+    env: ['SWARM_PORT'],
+    section: 'Health and metrics',
+    placeholder: 'P',
+    describe: 'serves /healthz, /readyz and /metrics (Prometheus)',
+    defaultText: 'off',
+    ...wholeNumber(1, 65_535),
+  }),
+  host: value({
+    flag: 'host',
+    env: ['SWARM_HOST'],
+    section: 'Health and metrics',
+    placeholder: 'H',
+    describe: 'address that --port is served at; 0.0.0.0 for all',
+    fallback: '127.0.0.1',
+    takes: 'an address or name of this machine, such as 127.0.0.1, 0.0.0.0 or ::',
+    read: (text) => (/^[\w.:%-]{1,255}$/.test(text) ? text : undefined),
   }),
   tag: optional({
     flag: 'tag',

@@ -7,6 +7,7 @@
  * Written without a schema library: every child loads this file, and a child should cost little more
  * than the program that runs in it.
  */
+import { MAX_BUCKET } from './duration-sketch.js';
 
 /** A BullMQ `Worker` that runs in a child, as much as anybody else needs to find its jobs. */
 export interface WorkerInfo {
@@ -53,11 +54,11 @@ export interface Beat {
   jobs: ActiveJob[];
   processed: number;
   failed: number;
-  /** Jobs begun, a number for each Worker in the order of `workerStarted`; at most `MAX_LISTED_WORKERS`. */
-  started: number[];
+  /** Jobs begun by each Worker; at most `MAX_LISTED_WORKERS`. */
+  started: [tokenPrefix: string, jobs: number][];
 }
 
-/** Of those that came after, a beat does not say how many jobs they began. */
+/** Of more of them, a beat does not say how many jobs they began. */
 export const MAX_LISTED_WORKERS = 200;
 
 /** A beat lists no more jobs than this; `busy` counts all of them. */
@@ -84,6 +85,14 @@ export interface JobGrowth {
   values: number[];
 }
 
+/** How long completed jobs of one kind have taken in a child, since it last said so. */
+export interface JobDurationCounts {
+  queue: string;
+  name: string;
+  /** Bucket of `duration-sketch.ts`, and how many. */
+  counts: [bucket: number, count: number][];
+}
+
 /** No choice of job names makes a child's report longer than this. */
 export const MAX_JOB_KINDS = 100;
 export const MAX_GROWTH_VALUES = 128;
@@ -91,6 +100,14 @@ export const MAX_GROWTH_VALUES = 128;
 export interface JobRef {
   queue: string;
   id: string;
+}
+
+/** A run of a job that is past its time, and is neither waited for nor put back. */
+export interface GivenUpJob extends JobRef {
+  /** As its child has reported it: tells the runs of a job apart. */
+  startedAtMs: number;
+  /** What it fails with. */
+  reason: string;
 }
 
 /** How a child died, for the blame of the jobs that it held. */
@@ -107,6 +124,8 @@ export interface DeathNotice {
   waiting: JobRef[];
   /** The job that a dump names; null: none does. */
   pinned: JobRef | null;
+  /** Jobs that fail now, an attempt charged; missing: none. */
+  givenUp?: GivenUpJob[];
 }
 
 /** Deaths that a job was present at. */
@@ -118,10 +137,20 @@ export interface Blame {
 /** What became of one job of a dead child. */
 export interface ReleasedJob extends JobRef {
   name: string;
-  /** `finished`: it was no longer the dead child's when the releaser came to it. */
-  outcome: 'released' | 'quarantined' | 'finished';
+  /** `failed`: it had been given up. `finished`: it was no longer the dead child's when the releaser came to it. */
+  outcome: 'released' | 'quarantined' | 'failed' | 'finished';
   /** null: not looked at, because it was finished. */
   blame: Blame | null;
+}
+
+/** Locks of a living child's Worker that it cannot renew itself. */
+export interface LockHolding {
+  queue: string;
+  prefix: string;
+  redisId: string;
+  tokenPrefix: string;
+  /** What they are extended to. */
+  durationMs: number;
 }
 
 /** Jobs that children of a lost host may hold on one queue. */
@@ -150,11 +179,35 @@ export interface WaitingJob {
   takeInMs: number;
 }
 
+/** A Worker that begins no job although it has room, and jobs wait. */
+export interface NotConsuming {
+  queue: string;
+  prefix: string;
+  redisId: string;
+  /** Jobs; null: its Redis does not answer, so that it cannot know. */
+  waiting: number | null;
+  forMs: number;
+  /** Of its fetcher, in a line. */
+  state: string;
+}
+
+export interface QueueTimeout {
+  queue: string;
+  timeoutMs: number | null;
+}
+/** What may be taken of a child while it runs. */
+export type CaptureKind = 'profile' | 'heap';
+
 export type MasterMessage =
   | { type: 'quiet' }
   | { type: 'resume' }
-  /** Drain for so long, hand back what is unfinished, run close hooks, exit. A second one shortens the first. */
-  | { type: 'stop'; drainTimeoutMs: number }
+  /**
+   * Drain for so long, hand back what is unfinished, run close hooks, exit. A second one shortens the first. With
+   * jobs `givenUp` that still run then: leave these, say so, and wait for the kill.
+   */
+  | { type: 'stop'; drainTimeoutMs: number; givenUp?: GivenUpJob[] }
+  /** Its time is up, and it may still settle by itself. */
+  | { type: 'abortJob'; job: GivenUpJob }
   | {
       type: 'release';
       releaseId: string;
@@ -163,16 +216,30 @@ export type MasterMessage =
       death: DeathNotice | null;
       /** Exact deaths at which a job is failed for good; null: never. */
       quarantineAfter: number | null;
+      /** The dead child used limiters, and may hold leases of them. */
+      usesLimits: boolean;
     }
-  | { type: 'sweep'; sweepId: string; holding: LostHolding };
+  | { type: 'sweep'; sweepId: string; holding: LostHolding }
+  /** Of the sibling `owner`, whose loop does not turn. */
+  | { type: 'extendLocks'; owner: string; holdings: LockHolding[] }
+  | { type: 'lookAtQueue'; lookId: string; queue: string; prefix: string; redisId: string }
+  /** Take a CPU profile of so long, or a heap snapshot, to a file. */
+  | { type: 'capture'; captureId: string; kind: CaptureKind; forMs: number }
+  /** Nobody waits for it any more. */
+  | { type: 'withdrawCapture'; captureId: string };
 
 export type ChildMessage =
   | { type: 'workerStarted'; worker: WorkerInfo }
+  /** It was closed, and holds no job any more. */
+  | { type: 'workerEnded'; worker: WorkerInfo }
   | { type: 'ready'; bullmqVersion: string | null; concurrency: number; canRelease: boolean }
   | { type: 'beat'; beat: Beat }
+  /** Of the queues of a swarm app that have a timeout of their own; null: none at all. */
+  | { type: 'jobTimeouts'; queues: QueueTimeout[] }
   /** Jobs in its hands that wait for their turn to run alone; said at each change. */
   | { type: 'waiting'; jobs: JobRef[] }
   | { type: 'jobMemory'; kinds: JobGrowth[] }
+  | { type: 'jobDurations'; kinds: JobDurationCounts[] }
   /** The app could not be loaded, or an error nobody caught ends the child. */
   | {
       type: 'uncaught';
@@ -184,6 +251,10 @@ export type ChildMessage =
     }
   /** Answer to `release`. `unserved` names queues of the request that no Worker here serves. */
   | { type: 'released'; releaseId: string; jobs: ReleasedJob[]; unserved: string[]; error: string | null }
+  /** Limiters are used here from now on. */
+  | { type: 'limitsUsed' }
+  /** Leases of a dead child, freed with its release. */
+  | { type: 'leasesFreed'; owner: string; leases: number; error: string | null }
   /** Answer to `sweep`. */
   | {
       type: 'swept';
@@ -193,9 +264,21 @@ export type ChildMessage =
       waiting: WaitingJob[];
       error: string | null;
     }
+  /** Said at most once in half a minute. */
+  | { type: 'notConsuming'; alarm: NotConsuming }
+  /** Answer to `lookAtQueue`: how many jobs could be fetched; null: not known. */
+  | { type: 'queueSeen'; lookId: string; waiting: number | null }
+  /** Answer to `extendLocks`. */
+  | { type: 'locksExtended'; owner: string; extended: number; unserved: string[]; error: string | null }
+  /** Answers to `capture`: it is on its way into this file; it is done, or why not. */
+  | { type: 'captureBegun'; captureId: string; file: string }
+  | { type: 'captured'; captureId: string; file: string | null; bytes: number; error: string | null }
   | { type: 'draining'; busy: number }
-  /** Nothing is held any more (unless `error` says why); close hooks run now, then the child exits. */
-  | { type: 'drained'; handedBack: ActiveJob[]; error: string | null }
+  /**
+   * Nothing is held any more (unless `error` says why); close hooks run now, then the child exits. `left`: but for
+   * these, which were given up; the child waits for its kill.
+   */
+  | { type: 'drained'; handedBack: ActiveJob[]; error: string | null; left?: JobRef[] }
   /** Said before the addon's code runs: loading it may be what kills. */
   | { type: 'addonLoaded'; file: string }
   | { type: 'log'; level: 'debug' | 'info' | 'warn' | 'error'; message: string };
@@ -236,7 +319,7 @@ const nullOr =
   (check: Check): Check =>
   (value) =>
     value === null || check(value);
-const undefinedOr =
+const optional =
   (check: Check): Check =>
   (value) =>
     value === undefined || check(value);
@@ -259,16 +342,27 @@ const isWorkerInfo = record({
   prefix: isString,
   tokenPrefix: isString,
   redisId: isString,
-  lock: undefinedOr(isLockTimes),
-  concurrency: undefinedOr(isCount),
+  lock: optional(isLockTimes),
+  concurrency: optional(isCount),
 });
+const isStarted: Check = (value) => {
+  return Array.isArray(value) && value.length === 2 && isString(value[0]) && isCount(value[1]);
+};
 const isActiveJob = record({ queue: isString, id: isString, name: isString, startedAtMs: isCount });
+const isBucketCount: Check = (value) => {
+  if (!Array.isArray(value) || value.length !== 2) return false;
+  const [bucket, count] = value as unknown[];
+  const isBucket = Number.isInteger(bucket) && (bucket as number) >= 0 && (bucket as number) <= MAX_BUCKET;
+  return isBucket && Number.isSafeInteger(count) && (count as number) > 0;
+};
 const isJobRef = record({ queue: isString, id: isString });
+const isGivenUpJob = record({ queue: isString, id: isString, startedAtMs: isCount, reason: isString });
 
 const MASTER_FIELDS: Fields<MasterMessage> = {
   quiet: {},
   resume: {},
-  stop: { drainTimeoutMs: isCount },
+  stop: { drainTimeoutMs: isCount, givenUp: optional(listOf(isGivenUpJob)) },
+  abortJob: { job: isGivenUpJob },
   release: {
     releaseId: isString,
     holdings: listOf(
@@ -288,9 +382,11 @@ const MASTER_FIELDS: Fields<MasterMessage> = {
         atMs: isCount,
         waiting: listOf(isJobRef),
         pinned: nullOr(isJobRef),
+        givenUp: optional(listOf(isGivenUpJob)),
       }),
     ),
     quarantineAfter: nullOr(isCount),
+    usesLimits: isBoolean,
   },
   sweep: {
     sweepId: isString,
@@ -302,10 +398,26 @@ const MASTER_FIELDS: Fields<MasterMessage> = {
       jobIds: listOf(isString),
     }),
   },
+  lookAtQueue: { lookId: isString, queue: isString, prefix: isString, redisId: isString },
+  extendLocks: {
+    owner: isString,
+    holdings: listOf(
+      record({
+        queue: isString,
+        prefix: isString,
+        redisId: isString,
+        tokenPrefix: isString,
+        durationMs: isCount,
+      }),
+    ),
+  },
+  capture: { captureId: isString, kind: oneOf('profile', 'heap'), forMs: isCount },
+  withdrawCapture: { captureId: isString },
 };
 
 const CHILD_FIELDS: Fields<ChildMessage> = {
   workerStarted: { worker: isWorkerInfo },
+  workerEnded: { worker: isWorkerInfo },
   ready: { bullmqVersion: nullOr(isString), concurrency: isCount, canRelease: isBoolean },
   beat: {
     beat: record({
@@ -318,9 +430,10 @@ const CHILD_FIELDS: Fields<ChildMessage> = {
       jobs: (value) => Array.isArray(value) && value.length <= MAX_LISTED_JOBS && value.every(isActiveJob),
       processed: isCount,
       failed: isCount,
-      started: listOf(isCount, MAX_LISTED_WORKERS),
+      started: listOf(isStarted, MAX_LISTED_WORKERS),
     }),
   },
+  jobTimeouts: { queues: listOf(record({ queue: isString, timeoutMs: nullOr(isCount) })) },
   waiting: { jobs: listOf(isJobRef) },
   jobMemory: {
     kinds: listOf(
@@ -334,11 +447,17 @@ const CHILD_FIELDS: Fields<ChildMessage> = {
       MAX_JOB_KINDS,
     ),
   },
+  jobDurations: {
+    kinds: listOf(
+      record({ queue: isString, name: isString, counts: listOf(isBucketCount, MAX_BUCKET + 1) }),
+      MAX_JOB_KINDS,
+    ),
+  },
   uncaught: {
     phase: oneOf('boot', 'run'),
     message: isString,
     stack: isString,
-    isUsage: undefinedOr(isBoolean),
+    isUsage: optional(isBoolean),
   },
   released: {
     releaseId: isString,
@@ -347,13 +466,15 @@ const CHILD_FIELDS: Fields<ChildMessage> = {
         queue: isString,
         id: isString,
         name: isString,
-        outcome: oneOf('released', 'quarantined', 'finished'),
+        outcome: oneOf('released', 'quarantined', 'failed', 'finished'),
         blame: nullOr(record({ exact: isCount, shared: isCount })),
       }),
     ),
     unserved: listOf(isString),
     error: nullOr(isString),
   },
+  limitsUsed: {},
+  leasesFreed: { owner: isString, leases: isCount, error: nullOr(isString) },
   swept: {
     sweepId: isString,
     served: isBoolean,
@@ -361,8 +482,31 @@ const CHILD_FIELDS: Fields<ChildMessage> = {
     waiting: listOf(record({ id: isString, takeInMs: isCount })),
     error: nullOr(isString),
   },
+  notConsuming: {
+    alarm: record({
+      queue: isString,
+      prefix: isString,
+      redisId: isString,
+      waiting: nullOr(isCount),
+      forMs: isCount,
+      state: isString,
+    }),
+  },
+  queueSeen: { lookId: isString, waiting: nullOr(isCount) },
+  locksExtended: {
+    owner: isString,
+    extended: isCount,
+    unserved: listOf(isString),
+    error: nullOr(isString),
+  },
+  captureBegun: { captureId: isString, file: isString },
+  captured: { captureId: isString, file: nullOr(isString), bytes: isCount, error: nullOr(isString) },
   draining: { busy: isCount },
-  drained: { handedBack: listOf(isActiveJob), error: nullOr(isString) },
+  drained: {
+    handedBack: listOf(isActiveJob),
+    error: nullOr(isString),
+    left: optional(listOf(isJobRef)),
+  },
   addonLoaded: { file: isString },
   log: { level: oneOf('debug', 'info', 'warn', 'error'), message: isString },
 };

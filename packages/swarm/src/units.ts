@@ -73,3 +73,8 @@ export function formatBytes(bytes: number): string {
   const mb = bytes / 1e6;
   return mb < 9.95 ? `${Number(mb.toFixed(1))}MB` : `${Math.round(mb)}MB`;
 }
+
+/** Of a file, for people: `340KB`, `4.2MB`. */
+export function formatFileSize(bytes: number): string {
+  return bytes < 1e6 ? `${Math.round(bytes / 1e3)}KB` : formatBytes(bytes);
+}

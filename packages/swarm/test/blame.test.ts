@@ -11,17 +11,17 @@ import {
   sharedLimit,
 } from '../dist/recovery/blame.js';
 
-const COUNTED = [
-  'uncaught',
-  'exit',
-  'signal',
-  'oom-kill',
-  'heap-oom',
-  'max-memory-hard',
-  'stuck',
+const COUNTED = ['uncaught', 'exit', 'signal', 'oom-kill', 'heap-oom', 'max-memory-hard', 'stuck'];
+const UNCOUNTED = [
   'job-timeout',
+  'stopped',
+  'recycled',
+  'rolled',
+  'boot-timeout',
+  'stop-timeout',
+  'host-lost',
+  '',
 ];
-const UNCOUNTED = ['stopped', 'recycled', 'rolled', 'boot-timeout', 'stop-timeout', 'host-lost', ''];
 const none = { exact: 0, shared: 0, quarantineAfter: 3 };
 
 describe('judge', () => {

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { parseCommandLine } from '../dist/command-line.js';
+import { COMMAND_NAMES } from '../dist/command-table.js';
 
 const BIN = fileURLToPath(new URL('../bin/swarm.js', import.meta.url));
 const DEADLINE_MS = 30_000;
@@ -45,9 +46,8 @@ async function refuses(args: string[], line: RegExp | string, env?: NodeJS.Proce
 
 describe('swarm, as a process', () => {
   it('helps, with examples, in 80 columns', async () => {
-    const controls = ['quiet', 'resume', 'stop', 'roll', 'recycle', 'scale'].map((name) => [name, '--help']);
-    const others = [['--help'], ['run', '-h'], ['ps', '--help'], ['--count', 'x', 'redis', '--help']];
-    for (const args of [...others, ...controls]) {
+    const each = COMMAND_NAMES.map((name) => [name, '--help']);
+    for (const args of [...each, ['--help'], ['run', '-h'], ['--count', 'x', 'redis', '--help']]) {
       const { code, stdout, stderr } = await swarm(args);
       assert.deepEqual([code, stderr], [0, '']);
       assert.match(stdout, /\nExamples\n/);
@@ -70,6 +70,22 @@ describe('swarm, as a process', () => {
     assert.match(script.stdout, /complete .* swarm\n/);
     const words = (await swarm(['--get-yargs-completions', 'swarm', 'ps', '--n'])).stdout.split('\n');
     assert.ok(words.includes('--namespace') && !words.includes('--count'), words.join(' '));
+    for (const [typed, expected] of [
+      [
+        ['init', ''],
+        ['systemd', 'upstart', 'heroku', 'docker', 'kubernetes'],
+      ],
+      [
+        ['redis', ''],
+        ['cli', 'stop'],
+      ],
+      [['init', 'sy'], ['systemd']],
+      [[''], ['run', 'ps', 'init', 'completion']],
+    ] as const) {
+      const { stdout } = await swarm(['--get-yargs-completions', 'swarm', ...typed]);
+      const offered = stdout.split('\n');
+      for (const word of expected) assert.ok(offered.includes(word), `${typed} → ${offered}`);
+    }
   });
 
   it('refuses bad values in one line', async () => {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { CommandCenter } from '../dist/master/command-center.js';
-import { type Answer, COMMAND_DEADLINE_MS, type Command } from '../dist/registry/commands.js';
+import { type Answer, COMMAND_DEADLINE_MS, type ControlCommand } from '../dist/registry/commands.js';
 import { decide } from '../dist/supervisor/decide.js';
 import type { Effect, SupervisorEvent } from '../dist/supervisor/events.js';
 import { DEFAULT_POLICY, initialState, type SupervisorState } from '../dist/supervisor/state.js';
@@ -28,7 +28,7 @@ class Commanded {
     this.tick(0);
   }
 
-  command(command: Command): Answer[] {
+  command(command: ControlCommand): Answer[] {
     const answers: Answer[] = [];
     this.answers.push(answers);
     const event = this.#center.take(command, (answer) => answers.push(answer), this.state, this.nowMs);

@@ -137,7 +137,15 @@ describe('a command through Redis', { concurrency: true }, () => {
       redisId: null,
     };
     const more = { startedAtMs: 1, version: '', node: '', tag: '', labels: [], app: '', config: {} };
-    const report = { state: 'up', generation: 0, count: 0, children: [], owed: [], jobMemory: [] } as const;
+    const report = {
+      state: 'up',
+      generation: 0,
+      count: 0,
+      children: [],
+      owed: [],
+      jobMemory: [],
+      jobDurations: [],
+    } as const;
     await new RegistryWriter(client, namespace).beat({ info: { ...info, ...more }, ...report }, null);
   }
 

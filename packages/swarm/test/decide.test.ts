@@ -27,7 +27,13 @@ class World {
   /** Living processes by identity. */
   readonly alive = new Map<
     string,
-    { slot: number; generation: number; ready: boolean; told: 'stop' | 'kill' | null }
+    {
+      slot: number;
+      generation: number;
+      ready: boolean;
+      pace: 'quiet' | 'resume';
+      told: 'stop' | 'kill' | null;
+    }
   >();
   readonly asked = new Map<string, string>();
   /** What spawn does: `fork` or an error of the system. */
@@ -56,12 +62,18 @@ class World {
     if (effect.type === 'exit') this.exits.push(effect.reason);
     if (effect.type === 'settle') this.settled.push(effect.owner);
     if (effect.type === 'release') this.asked.set(effect.releaseId, effect.by);
+    if (effect.type === 'extendLocks') {
+      const { owner, by } = effect;
+      assert.ok(owner !== by && this.alive.has(owner) && this.alive.has(by), `${by} extends for ${owner}`);
+    }
     if (effect.type === 'announceRoll') this.rolls.push(effect.error);
     if (effect.type === 'send' || effect.type === 'kill') {
       const child = this.alive.get(effect.identity);
       assert.ok(child, `${effect.type} for ${effect.identity}, which is gone`);
       if (effect.type === 'kill') child.told = 'kill';
       else if (effect.message.type === 'stop') child.told ??= 'stop';
+      else if (effect.message.type === 'quiet' || effect.message.type === 'resume')
+        child.pace = effect.message.type;
     }
   }
 
@@ -70,7 +82,7 @@ class World {
     this.spawns.push({ slot, atMs: this.nowMs });
     if (!this.canFork) return this.feed({ type: 'spawnFailed', slot, seat, error: 'EAGAIN' });
     const identity = `host:${++this.#count}:x`;
-    this.alive.set(identity, { slot, generation, ready: false, told: null });
+    this.alive.set(identity, { slot, generation, ready: false, pace: 'resume', told: null });
     this.feed({ type: 'childSpawned', slot, seat, identity, pid: this.#count, generation });
   }
 
@@ -92,6 +104,15 @@ class World {
         assert.ok(!slot.child || slot.dueAtMs !== null || slot.child.killedFor, 'a stop without end');
       if (slot.leaving)
         assert.ok(slot.leaving.dueAtMs !== null || slot.leaving.child.killedFor, 'leaves for ever');
+    }
+    for (const { state, child } of this.state.slots) {
+      if ((state !== 'up' && state !== 'quiet') || !child || child.killedFor) continue;
+      const { pace } = this.alive.get(child.identity) ?? {};
+      assert.equal(
+        pace,
+        state === 'quiet' ? 'quiet' : 'resume',
+        'a slot shows another pace than its child has',
+      );
     }
     for (const { askedOf } of this.state.releases) {
       if (askedOf !== null) assert.ok(this.alive.has(askedOf), 'a dead child is asked to release');
@@ -143,13 +164,18 @@ class World {
   tick(byMs: number): void {
     this.nowMs += byMs;
     this.feed({ type: 'tick' });
+    const dueAtMs = nextDueAtMs(this.state);
+    assert.ok(
+      dueAtMs === null || dueAtMs > this.nowMs,
+      'a tick left something due: the next would come at once',
+    );
   }
 
   /** Lets time pass as a master does: every second, and whenever something is due. */
   pass(ms: number): void {
     const endMs = this.nowMs + ms;
     while (this.nowMs < endMs) {
-      const dueAtMs = nextDueAtMs(this.state, this.nowMs) ?? Number.POSITIVE_INFINITY;
+      const dueAtMs = nextDueAtMs(this.state) ?? Number.POSITIVE_INFINITY;
       const nextMs = Math.min(endMs, this.nowMs + 1_000, dueAtMs);
       this.tick(nextMs - this.nowMs);
       this.answerAll();
@@ -561,6 +587,22 @@ describe('recycle, scale, kill', () => {
     assert.notEqual(world.identityAt(0), old);
   });
 
+  it('keeps to a roll that was asked for while the replacement of a recycle did not boot', () => {
+    const world = new World([{ name: 'default', count: 1 }]);
+    world.ready(0);
+    world.pass(20_000);
+    const identity = world.identityAt(0) ?? '';
+    world.feed({ type: 'recycleRequested', slot: 0, identity, detail: 'memory', overlap: true });
+    world.feed({ type: 'rollRequested' });
+    world.die(world.identityAt(0, 'next'), { held: false });
+    assert.deepEqual(world.rolls, [], 'the roll is not over');
+    world.readyNext(0);
+    world.pass(2_000);
+    world.obey();
+    assert.deepEqual(world.rolls, [null]);
+    assert.equal(world.at(0)?.generation, 1);
+  });
+
   it('scales up and down, emptying the highest slots', () => {
     const world = new World();
     for (const slot of [0, 1, 2]) world.ready(slot);
@@ -606,6 +648,10 @@ type Step =
         | 'dieLeaving'
         | 'recycle'
         | 'replace'
+        | 'giveUp'
+        | 'giveUpLeaving'
+        | 'block'
+        | 'unblock'
         | 'kill';
       slot: number;
     }
@@ -630,6 +676,7 @@ const slotStep = fc.record({
   do: fc.constantFrom(
     ...(['ready', 'ready', 'exit', 'drainedExit', 'readyNext', 'readyNext'] as const),
     ...(['dieNext', 'dieLeaving', 'recycle', 'replace', 'kill'] as const),
+    ...(['giveUp', 'giveUpLeaving', 'block', 'unblock'] as const),
   ),
   slot: fc.nat(4),
 });
@@ -677,6 +724,24 @@ function play(world: World, step: Step): void {
       const identity = world.identityAt(step.slot) ?? 'nobody';
       const overlap = step.do === 'recycle';
       return world.feed({ type: 'recycleRequested', slot: step.slot, identity, detail: 'command', overlap });
+    }
+    case 'giveUp':
+    case 'giveUpLeaving': {
+      const { slot } = step;
+      const identity = world.identityAt(slot, step.do === 'giveUp' ? 'child' : 'leaving') ?? 'nobody';
+      const job = { queue: 'q', id: '1', startedAtMs: world.nowMs, reason: 'too long' };
+      return world.feed({ type: 'jobGivenUp', slot, identity, job, isAlone: world.nowMs % 2 === 0 });
+    }
+    case 'block': {
+      const { slot } = step;
+      const identity = world.identityAt(slot) ?? 'nobody';
+      const times = { silentMs: 12_000, blockedMs: 12_000 };
+      world.feed({ type: 'childBlocked', slot, identity, kind: 'running', ...times });
+      return world.feed({ type: 'renewalMissed', slot, identity, everyMs: 7_500 });
+    }
+    case 'unblock': {
+      const { slot } = step;
+      return world.feed({ type: 'childUnblocked', slot, identity: world.identityAt(slot) ?? 'nobody' });
     }
     case 'kill': {
       const identity = world.identityAt(step.slot) ?? 'nobody';

@@ -220,9 +220,9 @@ describe('the embedded server', { concurrency: 4 }, () => {
     assert.equal(await one.stopIfUnused(), false);
     const own = client(other.url);
     await own.client('SETNAME', 'swarm-me-1');
-    assert.equal(await other.stopIfUnused({ ownNamePrefix: 'swarm-me' }), false);
+    assert.equal(await other.stopIfUnused({ ownName: 'swarm-me' }), false);
     producer.disconnect();
-    assert.equal(await other.stopIfUnused({ ownNamePrefix: 'swarm-me' }), true);
+    assert.equal(await other.stopIfUnused({ ownName: 'swarm-me' }), true);
     assert.ok(!isAlive(one.pid));
   });
 

@@ -137,7 +137,17 @@ describe('the cause of a death', () => {
       'ended itself with exit code 0, before it was ready',
     );
     assert.match(evidence({ code: 13 }).summary, /top-level await/);
-    assert.match(evidence({ code: 0, leavesFor: 'stop' }).summary, /while it was leaving/);
+  });
+
+  it('is what it was told to leave for, whatever its exit code, and although its jobs were not handed back', () => {
+    assert.equal(cause({ code: 0, leavesFor: 'recycle', drained: false }), 'recycled');
+    assert.equal(cause({ code: 1, leavesFor: 'roll', drained: true }), 'rolled');
+    assert.equal(
+      evidence({ code: 1, leavesFor: 'roll' }).summary,
+      'told to leave (roll), and left with exit code 1',
+    );
+    assert.equal(cause({ code: 1, leavesFor: 'stop', uncaught: UNCAUGHT }), 'uncaught');
+    assert.equal(cause({ signal: 'SIGSEGV', leavesFor: 'stop' }), 'signal');
   });
 
   it('is one of the known ones, with words, whatever the facts', () => {
@@ -184,7 +194,7 @@ describe('the cause of a death', () => {
         assert.equal(typeof judged.evidence.summary, 'string');
         assert.deepEqual(JSON.parse(JSON.stringify(judged)), judged, 'it is data');
         if (judged.cause === 'oom-kill') assert.equal(given.signal, 'SIGKILL');
-        if (isPlanned(judged)) assert.ok(given.drained && given.code === 0);
+        if (isPlanned(judged)) assert.ok(given.code !== null && (given.drained || given.leavesFor !== null));
       }),
     );
   });

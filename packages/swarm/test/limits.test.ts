@@ -213,7 +213,7 @@ class Herd {
   pass(ms: number): void {
     const endMs = this.nowMs + ms;
     while (this.nowMs < endMs) {
-      const dueAtMs = nextDueAtMs(this.#state, this.nowMs) ?? Number.POSITIVE_INFINITY;
+      const dueAtMs = nextDueAtMs(this.#state) ?? Number.POSITIVE_INFINITY;
       const secondMs = Math.floor(this.nowMs / 1_000 + 1) * 1_000;
       this.nowMs = Math.min(endMs, secondMs, dueAtMs);
       this.#live();

@@ -23,7 +23,7 @@ const beat = fc.record({
   jobs: fc.array(job, { maxLength: 5 }),
   processed: fc.nat(),
   failed: fc.nat(),
-  started: fc.array(fc.nat(), { maxLength: 3 }),
+  started: fc.array(fc.tuple(fc.string(), fc.nat()), { maxLength: 3 }),
 });
 const worker = fc.record({
   queue: fc.string(),
@@ -37,6 +37,13 @@ const growth = fc.record({
   approximate: fc.boolean(),
   runs: fc.nat(),
   values: fc.array(fc.integer(), { maxLength: 5 }),
+});
+const jobRef = fc.record({ queue: fc.string(), id: fc.string() });
+const givenUp = fc.record({
+  queue: fc.string(),
+  id: fc.string(),
+  startedAtMs: fc.nat(),
+  reason: fc.string(),
 });
 const childMessage: fc.Arbitrary<ChildMessage> = fc.oneof(
   fc.record({ type: fc.constant('workerStarted' as const), worker }),
@@ -53,6 +60,23 @@ const childMessage: fc.Arbitrary<ChildMessage> = fc.oneof(
     handedBack: fc.array(job, { maxLength: 3 }),
     error: fc.option(fc.string()),
   }),
+  fc.record({
+    type: fc.constant('drained' as const),
+    handedBack: fc.array(job, { maxLength: 3 }),
+    error: fc.constant(null),
+    left: fc.array(jobRef, { maxLength: 3 }),
+  }),
+  fc.record({
+    type: fc.constant('locksExtended' as const),
+    owner: fc.string(),
+    extended: fc.nat(),
+    unserved: fc.array(fc.string(), { maxLength: 3 }),
+    error: fc.option(fc.string()),
+  }),
+  fc.record({
+    type: fc.constant('jobTimeouts' as const),
+    queues: fc.array(fc.record({ queue: fc.string(), timeoutMs: fc.option(fc.nat()) }), { maxLength: 3 }),
+  }),
 );
 const holding = fc.record({
   queue: fc.string(),
@@ -61,7 +85,6 @@ const holding = fc.record({
   tokenPrefixes: fc.array(fc.string(), { maxLength: 3 }),
   jobIds: fc.array(fc.string(), { maxLength: 3 }),
 });
-const jobRef = fc.record({ queue: fc.string(), id: fc.string() });
 const death = fc.record({
   id: fc.string(),
   cause: fc.string(),
@@ -74,10 +97,31 @@ const masterMessage: fc.Arbitrary<MasterMessage> = fc.oneof(
   fc.constant({ type: 'quiet' as const }),
   fc.record({ type: fc.constant('stop' as const), drainTimeoutMs: fc.nat() }),
   fc.record({
+    type: fc.constant('stop' as const),
+    drainTimeoutMs: fc.nat(),
+    givenUp: fc.array(givenUp, { maxLength: 3 }),
+  }),
+  fc.record({ type: fc.constant('abortJob' as const), job: givenUp }),
+  fc.record({
+    type: fc.constant('extendLocks' as const),
+    owner: fc.string(),
+    holdings: fc.array(
+      fc.record({
+        queue: fc.string(),
+        prefix: fc.string(),
+        redisId: fc.string(),
+        tokenPrefix: fc.string(),
+        durationMs: fc.nat(),
+      }),
+      { maxLength: 3 },
+    ),
+  }),
+  fc.record({
     type: fc.constant('release' as const),
     releaseId: fc.string(),
     holdings: fc.array(holding, { maxLength: 3 }),
     death: fc.option(death),
+    usesLimits: fc.boolean(),
     quarantineAfter: fc.option(fc.nat()),
   }),
 );

@@ -83,7 +83,10 @@ function master(children: ChildRecord[], more: Partial<MasterRecord> = {}): Mast
     },
     owed: [],
     jobMemory: [],
+    jobDurations: [],
+    clockOffsetMs: null,
     rttUs: 200,
+
     ...more,
   };
 }
@@ -260,7 +263,7 @@ describe('the commands', () => {
     const evil = [{ queue: 'mail', id: '\u001b[2J', name: '\u009b\u202e', startedAtMs: Date.now() }];
     const { info, state, generation, count, children } = master([child(0, { jobs: evil }), child(1)]);
     await new RegistryWriter(client, 'default').beat(
-      { info, state, generation, count, children, owed: [], jobMemory: [] },
+      { info, state, generation, count, children, owed: [], jobMemory: [], jobDurations: [] },
       null,
     );
 

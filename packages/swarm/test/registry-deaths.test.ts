@@ -73,6 +73,7 @@ function death(at: number, more: Partial<DeathRecord> = {}): DeathRecord {
       },
     ],
     stderr: ['first', 'last \u001b[31mred\u001b[0m'],
+    dump: null,
     addons: ['/app/sharp.node'],
     node: '20.0.0',
     ...more,

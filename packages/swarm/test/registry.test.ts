@@ -98,6 +98,7 @@ function report(more: Partial<MasterReport> = {}, info: Partial<MasterInfo> = {}
     children: [child(0), child(1)],
     owed: [{ owner: 'web-1:9:z', holdings }],
     jobMemory: [],
+    jobDurations: [],
     ...more,
   };
 }

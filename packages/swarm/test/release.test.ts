@@ -340,6 +340,40 @@ for (const bull of BULLMQ_RELEASES) {
       assert.ok(['failed', 'waiting'].includes(parentState), parentState);
     });
 
+    it('fails what was given up as if it had thrown: with its attempts counted, and without blame', async (t) => {
+      const { queue, held, siblings, release, blameOf } = scene(t);
+      const [last, more, later, other] = [
+        await held(),
+        await held({ attempts: 2 }),
+        await held({ attempts: 2, backoff: 60_000 }),
+        await held(),
+      ];
+      const [sibling] = siblings(1);
+      const heard: string[] = [];
+      for (const worker of sibling?.list ?? [])
+        worker.on('failed', (job: Job) => heard.push(job.id as string));
+      const givenUp = [last, more, later].map((id) => {
+        return { queue: queue.name, id, startedAtMs: 1, reason: 'job timeout: it waits' };
+      });
+      const { jobs } = await release(sibling, { death: { ...death(), cause: 'job-timeout', givenUp } });
+      assert.deepEqual(Object.fromEntries(jobs.map(({ id, outcome }) => [id, outcome])), {
+        [last]: 'failed',
+        [more]: 'failed',
+        [later]: 'failed',
+        [other]: 'released',
+      });
+      const states = await Promise.all([last, more, later, other].map((id) => queue.getJobState(id)));
+      assert.deepEqual(states, ['failed', 'waiting', 'delayed', 'waiting']);
+      const made = await Promise.all(
+        [last, more, later, other].map(async (id) => (await queue.getJob(id))?.attemptsMade),
+      );
+      assert.deepEqual(made, [1, 1, 1, 0]);
+      const failed = await queue.getJob(last);
+      assert.equal(failed?.failedReason, 'job timeout: it waits');
+      assert.deepEqual(await blameOf(last), { exact: 0, shared: 0 });
+      assert.deepEqual(heard.toSorted(), [last, more, later].toSorted());
+    });
+
     it('names the queues that it does not serve', async (t) => {
       const { siblings, holding } = scene(t);
       const order = {
@@ -442,7 +476,12 @@ function openScene(t: TestContext, { module }: BullmqRelease, { port }: TestRedi
     /** Living children, each with a Worker of this queue (and of others). */
     siblings: (count: number, ...others: string[]): Workers[] =>
       Array.from({ length: count }, () => {
-        const workers = new Workers(null, { onStarted: () => {}, onStaleEnd: () => {} });
+        const workers = new Workers(null, {
+          onStarted: () => {},
+          onEnded: () => {},
+          onStaleEnd: () => {},
+          onOpenEnd: () => {},
+        });
         for (const name of [queue.name, ...others]) workers.add(worker({}, name) as unknown as BullWorker);
         return workers;
       }),

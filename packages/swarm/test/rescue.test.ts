@@ -47,6 +47,7 @@ async function beat(namespace: string, identity: string): Promise<string[]> {
     children: [],
     owed: [],
     jobMemory: [],
+    jobDurations: [],
   } as const;
   return (await new RegistryWriter(client, namespace).beat(report, null)).stale;
 }

@@ -35,7 +35,12 @@ beforeEach(async () => {
   queue = new Queue(name, { connection });
   worker = new Worker(name, null, { connection, autorun: false });
   await worker.waitUntilReady();
-  workers = new Workers(null, { onStarted: () => {}, onStaleEnd: () => {} });
+  workers = new Workers(null, {
+    onStarted: () => {},
+    onEnded: () => {},
+    onStaleEnd: () => {},
+    onOpenEnd: () => {},
+  });
   workers.add(worker as unknown as BullWorker);
   opened.push(queue, worker);
 });

@@ -4,6 +4,8 @@ import type { ChildOptions } from '../child-options.js';
 import { usageError } from '../errors.js';
 import type { FetchGate, FetchLimit } from '../fetch/gate.js';
 import { type AppQueue, defaultRetryInMs, type NameGate } from '../fetch/job-run.js';
+import { reschedulingOverLimit } from '../limiter/around-processor.js';
+import type { QueueTimeout } from '../protocol.js';
 
 /** In the order in which they are to be served. @param openGate opens the gate of a limit */
 export function appQueues(
@@ -34,6 +36,19 @@ export function appQueues(
   });
 }
 
+/** Of the queues that have one of their own. */
+export function queueTimeouts(
+  app: AppOptions,
+  { queues: chosen }: Pick<ChildOptions, 'queues'>,
+): QueueTimeout[] {
+  const names = chosen.length === 0 ? Object.keys(app.queues) : chosen.map(({ name }) => name);
+  return names.flatMap((name) => {
+    const queue = Object.hasOwn(app.queues, name) ? app.queues[name] : undefined;
+    if (typeof queue !== 'object' || queue.jobTimeoutMs === undefined) return [];
+    return [{ queue: name, timeoutMs: queue.jobTimeoutMs === 'off' ? null : queue.jobTimeoutMs }];
+  });
+}
+
 function appQueue(
   app: AppOptions,
   name: string,
@@ -45,7 +60,7 @@ function appQueue(
   return {
     name,
     weight,
-    process: processorOf(name, queue),
+    process: reschedulingOverLimit(processorOf(name, queue)),
     maxActive: settings.maxActive ?? null,
     gate: settings.limit ? openGate(settings.limit) : null,
     nameGates: nameGates(queue, openGate),

@@ -7,11 +7,12 @@ import type { AppQueue } from '../fetch/job-run.js';
 import { MultiConsumer } from '../fetch/multi-consumer.js';
 import { missingForQueueWorkers } from '../fetch/queue-worker.js';
 import { StockConsumer } from '../fetch/stock-consumer.js';
-import type { JobRef } from '../protocol.js';
+import { provideSurroundings } from '../limiter/meeting.js';
+import type { JobRef, QueueTimeout } from '../protocol.js';
 import { wake } from '../recovery/move-job.js';
 import { type ConnectionRole, connect, type RedisClient } from '../redis/connect.js';
-import { parseRedisUrl, type RedisTarget } from '../redis/url.js';
-import { appQueues } from './app-queues.js';
+import { parseRedisUrl } from '../redis/url.js';
+import { appQueues, queueTimeouts } from './app-queues.js';
 import type { AppDefinition } from './app-registration.js';
 import type { FoundBullmq } from './bullmq.js';
 import type { Workers } from './workers.js';
@@ -28,6 +29,10 @@ export interface AppSurroundings {
   workers: Pick<Workers, 'share' | 'add' | 'abort' | 'abortSignalOf'>;
   /** Jobs that wait for their turn to run alone. */
   onWaiting(jobs: readonly JobRef[]): void;
+  /** Before it takes its first job. */
+  onConsumer(consumer: Consumer): void;
+  /** Of the queues that have one of their own. */
+  onJobTimeouts(queues: readonly QueueTimeout[]): void;
 }
 
 /** Resolves when every queue is taken; the result closes the app, with `force` whatever still runs. */
@@ -41,15 +46,20 @@ export async function runApp(
       `no bullmq to be found from ${around.appFile}: install it beside the app (npm install bullmq)`,
     );
   }
+  const timeouts = queueTimeouts(app.options, options);
   const target = parseRedisUrl(options.redisUrl, '--redis');
-  if (target.kind === 'cluster') checkPrefix(options.prefix);
+  if (target.kind === 'cluster') checkClusterPrefix(options.prefix);
   const open = (role: ConnectionRole, name: string): RedisClient =>
     connect(target, { name, role, tlsNoVerify: options.redisTlsNoVerify });
   const client = open('jobs', 'swarm-child');
-  const gateAround = { identity, client, connect: (name: string) => open('blocking', name) };
+  const connectAs = (name: string): RedisClient => open('blocking', name);
+  provideSurroundings({ client, connect: connectAs });
+  const gateAround = { identity, client, connect: connectAs };
   const queues = appQueues(app.options, options, (limit) => limit.openGate(gateAround));
+  if (timeouts.length > 0) around.onJobTimeouts(timeouts);
   const closeBoot = await app.options.boot?.();
-  const consumer = consumerOf({ queues, target, client, bullmq, open }, around);
+  const consumer = consumerOf({ queues, client, bullmq, open }, around);
+  around.onConsumer(consumer);
   await consumer.start();
   return async (force) => {
     await consumer.close(force);
@@ -59,7 +69,6 @@ export async function runApp(
 
 interface ConsumerParts {
   queues: readonly AppQueue[];
-  target: RedisTarget;
   client: RedisClient;
   bullmq: FoundBullmq;
   open(role: ConnectionRole, name: string): RedisClient;
@@ -114,12 +123,12 @@ function fallBack(why: string, queues: readonly AppQueue[], { warn }: AppSurroun
   );
 }
 
-/** One blocking call waits for all queues, so on a cluster they must share a slot. */
-function checkPrefix(prefix: string): void {
-  if (/\{[^}]+\}/.test(prefix)) return;
+/** One blocking call waits for all queues, and what it names must be in one slot: all keys of all queues. */
+function checkClusterPrefix(prefix: string): void {
+  if (/\{[^{}]+\}/.test(prefix)) return;
   throw usageError(
-    'SWARM_BAD_PREFIX',
-    `--prefix needs a hash tag on Redis Cluster, so that all queues of a child are in one slot, got ${JSON.stringify(prefix)}: ` +
-      `use for example --prefix {${prefix.replace(/[{}]/g, '') || 'bull'}}, with the same prefix wherever jobs are added`,
+    'SWARM_CLUSTER_PREFIX',
+    `--prefix ${JSON.stringify(prefix)} has no hash tag, and on Redis Cluster the keys of the queues must ` +
+      `share one: --prefix '{${prefix}}' (producers: prefix: '{${prefix}}')`,
   );
 }

@@ -2,6 +2,7 @@
 import { type EventLoopUtilization, performance } from 'node:perf_hooks';
 import { getHeapStatistics } from 'node:v8';
 import type { Beat } from '../protocol.js';
+import { Pulse } from './pulse.js';
 import type { Workers } from './workers.js';
 
 const BEAT_MS = 1_000;
@@ -11,10 +12,12 @@ const TICK_MS = 250;
 export class Heart {
   readonly #workers: Workers;
   readonly #onBeat: (beat: Beat) => void;
-  /** Shared with the watchdog thread: a counter that stands still when this loop does. */
-  readonly ticks = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
+  /** Shared with the watchdog thread. */
+  readonly pulse = new Pulse();
   #lastTickMs = performance.now();
   #maxLagMs = 0;
+  /** Event loop utilisation over the last beat. */
+  elu: number | null = null;
   #lastElu: EventLoopUtilization = performance.eventLoopUtilization();
 
   constructor(workers: Workers, onBeat: (beat: Beat) => void) {
@@ -30,11 +33,12 @@ export class Heart {
   beat(): void {
     const elu = performance.eventLoopUtilization();
     const { used_heap_size: heapUsedBytes, heap_size_limit: heapLimitBytes } = getHeapStatistics();
+    this.elu = round3(performance.eventLoopUtilization(elu, this.#lastElu).utilization);
     this.#onBeat({
       heapUsedBytes,
       heapLimitBytes,
       loopLagMs: Math.round(this.#maxLagMs),
-      elu: round3(performance.eventLoopUtilization(elu, this.#lastElu).utilization),
+      elu: this.elu,
       busy: this.#workers.busy,
       concurrency: this.#workers.concurrency,
       jobs: this.#workers.activeJobs,
@@ -47,7 +51,7 @@ export class Heart {
   }
 
   #tick(): void {
-    Atomics.add(this.ticks, 0, 1);
+    this.pulse.tick();
     const nowMs = performance.now();
     this.#maxLagMs = Math.max(this.#maxLagMs, nowMs - this.#lastTickMs - TICK_MS);
     this.#lastTickMs = nowMs;

@@ -9,9 +9,18 @@ import { type RedisAddress, redisIdOf } from '../redis/url.js';
 export interface BullJob {
   id?: string | undefined;
   name: string;
+  /** Runs begun, this one included. Absent in older 5.x. */
+  attemptsStarted?: number | undefined;
+  attemptsMade?: number | undefined;
+  /** Epoch ms of its adding. */
+  timestamp?: number | undefined;
+  /** ms. */
+  delay?: number | undefined;
   /** Puts an active job back to wait; checked against the lock token, attempts untouched. */
   moveToWait(token: string): Promise<unknown>;
   moveToFailed(error: Error, token: string, fetchNext: boolean): Promise<unknown>;
+  /** 1: it had that token, and has so many ms from now on. */
+  extendLock(token: string, durationMs: number): Promise<unknown>;
 }
 
 /** What BullMQ's scripts run on: ioredis itself in older releases, a thin wrapper of it in newer. */
@@ -40,7 +49,13 @@ export interface BullWorker {
   resume(): Promise<void> | undefined;
   close(force?: boolean): Promise<void>;
   isPaused(): boolean;
-  on(event: string, listener: (...args: never[]) => void): unknown;
+  /** Its main loop runs. */
+  isRunning?(): boolean;
+  /** Set when it is closed, or about to be. */
+  readonly closing?: unknown;
+  /** Private: epoch ms until which it is rate-limited. */
+  readonly limitUntil?: number;
+  on(event: string | symbol, listener: (...args: never[]) => void): unknown;
   emit(event: string, ...args: unknown[]): boolean;
   /** 5.x. */
   readonly client?: Promise<BullClient>;
@@ -48,6 +63,8 @@ export interface BullWorker {
   getBackend?(): { client?: Promise<BullClient> };
   /** Protected: renews the locks of the jobs that it tracks. Absent in older 5.x. */
   readonly lockManager?: { untrackJob?(jobId: string): void };
+  /** Aborts the signal of a processor that takes one. Absent in older 5.x. */
+  cancelJob?(jobId: string, reason?: string): boolean;
   /** Protected: the class that this Worker makes its jobs with. */
   readonly Job: BullJobClass;
 }

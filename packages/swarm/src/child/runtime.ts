@@ -3,10 +3,15 @@
  * tells the master how they are, and does what the master says. It opens no Redis connection.
  */
 import { realpathSync } from 'node:fs';
+import type { Worker } from 'node:worker_threads';
 import type { ChildOptions } from '../child-options.js';
 import { EXIT, SwarmError, usageError } from '../errors.js';
+import type { Consumer } from '../fetch/consumer.js';
 import { identityOf } from '../identity.js';
-import type { MasterMessage } from '../protocol.js';
+import { onFirstUse } from '../limiter/meeting.js';
+import type { GivenUpJob, MasterMessage } from '../protocol.js';
+import { extendLocks } from '../recovery/extend-locks.js';
+import { freeLeases, freeOwnLeases } from '../recovery/free-leases.js';
 import { canRelease, type Released, releaseHoldings } from '../recovery/release.js';
 import { Strays } from '../recovery/strays.js';
 import { sweepHolding } from '../recovery/sweep.js';
@@ -14,8 +19,13 @@ import { reportAddons } from './addons.js';
 import { type AppDefinition, onAppDefined, provideRuntime } from './app-registration.js';
 import { Heart } from './beat.js';
 import { type BullWorker, type FoundBullmq, findBullmq } from './bullmq.js';
+import type { Captures } from './captures.js';
 import { Channel } from './channel.js';
+import { provideContext } from './dump-context.js';
+import { FetchWatch } from './fetch-watch.js';
+import { IoWatch } from './io-watch.js';
 import { killOwnGroup } from './own-group.js';
+import { readQueueLoad } from './queue-load.js';
 import { CapturedSignals } from './signals.js';
 import { Departure } from './stop.js';
 import { startWatchdog } from './watchdog.js';
@@ -24,9 +34,9 @@ import { Workers } from './workers.js';
 /** An app that is not ready by then gets a hint. */
 const HINT_MS = 5_000;
 /** After the drain: hand-back, close hooks and a little more. */
-const LEAVE_GRACE_MS = 3_500;
+const LEAVE_GRACE_MS = 6_000;
 /** Less often than beats: nobody acts on it. */
-const MEMORY_REPORT_MS = 2_000;
+const KINDS_REPORT_MS = 2_000;
 
 export function startChild(options: ChildOptions): void {
   new ChildRuntime(options, realpathSync(process.argv[1] as string)).start();
@@ -43,8 +53,13 @@ class ChildRuntime {
   readonly #heart: Heart;
   readonly #departure: Departure;
   readonly #strays: Strays;
+  readonly #fetchWatch: FetchWatch;
+  /** Of a swarm app. */
+  #consumer: Consumer | null = null;
   /** By id: while Redis is gone, a master asks more than once. */
   readonly #releases = new Map<string, Promise<Released>>();
+  /** Loaded when somebody asks. */
+  #captures: Promise<Captures> | null = null;
   #bullmq: FoundBullmq | null = null;
   #phase: 'boot' | 'run' | 'leaving' = 'boot';
   #closeApp: ((force: boolean) => Promise<void>) | null = null;
@@ -61,15 +76,22 @@ class ChildRuntime {
         if (this.#options.queues.length > 0) void this.#refuseQueues();
         else this.#readyWith(worker);
       },
+      onEnded: (worker) => this.#channel.send({ type: 'workerEnded', worker }),
       onStaleEnd: ({ queue, id }) => {
         const message = `job ${queue}/${id} ended here after it was no longer ours: its result is not kept`;
         this.#channel.send({ type: 'log', level: 'debug', message });
       },
+      onOpenEnd: (worker) => this.#strays.suspect(worker),
     });
     this.#strays = new Strays(this.#workers, (jobs) => {
       const names = jobs.map(({ queue, id }) => `${queue}/${id}`).join(' ');
-      const message = `given back after a reconnect, the reply that brought them was lost: ${names}`;
+      const message = `given back, they were active and nobody ran them: ${names}`;
       this.#channel.send({ type: 'log', level: 'warn', message });
+    });
+    this.#fetchWatch = new FetchWatch({
+      workers: this.#workers,
+      heldUp: (worker) => this.#consumer?.heldUp(worker.name) ?? null,
+      onAlarm: (alarm) => this.#channel.send({ type: 'notConsuming', alarm }),
     });
     this.#heart = new Heart(this.#workers, (beat) => this.#channel.send({ type: 'beat', beat }));
     this.#departure = new Departure(this.#workers, this.#channel, () => this.#close());
@@ -85,18 +107,30 @@ class ChildRuntime {
     this.#reportErrors();
     reportAddons((file) => this.#channel.send({ type: 'addonLoaded', file }));
     this.#heart.start();
-    setInterval(() => this.#reportMemory(), MEMORY_REPORT_MS).unref();
+    setInterval(() => this.#reportKinds(), KINDS_REPORT_MS).unref();
     if (this.#options.watchdog) {
-      startWatchdog({
+      const ownThread = startWatchdog({
         masterPid: this.#masterPid,
-        ticks: this.#heart.ticks,
+        pulse: this.#heart.pulse.memory,
+        board: this.#workers.board.memory,
         leaveWithinMs: this.#options.drainTimeoutMs + LEAVE_GRACE_MS,
       });
+      this.#provideContext(ownThread);
     }
     this.#instrument();
+    onFirstUse(() => this.#channel.send({ type: 'limitsUsed' }));
     provideRuntime({ track: (worker) => this.#workers.track(worker as BullWorker) });
     onAppDefined((app) => void this.#runApp(app));
     setTimeout(() => this.#hint(), HINT_MS).unref();
+  }
+
+  /** What the watchdog asks the main thread. */
+  #provideContext(ownThread: Worker): void {
+    const { context } = this.#workers;
+    // where no context is kept, the only job there is has begun it
+    const io = new IoWatch(() => context.current ?? (context.isKept ? null : this.#workers.onlyJob));
+    io.listen();
+    provideContext({ context, io, elu: () => this.#heart.elu, ownThread });
   }
 
   #instrument(): void {
@@ -192,6 +226,7 @@ class ChildRuntime {
       canRelease: this.#workers.list.every(canRelease),
     });
     this.#heart.beat();
+    this.#fetchWatch.start();
   }
 
   async #runApp(app: AppDefinition): Promise<void> {
@@ -207,6 +242,10 @@ class ChildRuntime {
         warn: (message) => this.#channel.send({ type: 'log', level: 'warn', message }),
         workers: this.#workers,
         onWaiting: (jobs) => this.#channel.send({ type: 'waiting', jobs: [...jobs] }),
+        onConsumer: (consumer) => {
+          this.#consumer = consumer;
+        },
+        onJobTimeouts: (queues) => this.#channel.send({ type: 'jobTimeouts', queues: [...queues] }),
       });
       this.#ready();
     } catch (error) {
@@ -226,24 +265,47 @@ class ChildRuntime {
         void this.#workers.resume();
         return;
       case 'stop':
-        return this.#leave(message.drainTimeoutMs);
+        return this.#leave(message.drainTimeoutMs, message.givenUp);
+      case 'abortJob':
+        return this.#workers.abortRun(message.job);
       case 'release':
         void this.#release(message);
         return;
       case 'sweep':
         void this.#sweep(message);
         return;
+      case 'extendLocks':
+        void this.#extendLocks(message);
+        return;
+      case 'lookAtQueue':
+        void this.#lookAtQueue(message);
+        return;
+      case 'capture':
+        this.#captures ??= this.#loadCaptures();
+        void this.#captures.then((captures) => captures.take(message));
+        return;
+      case 'withdrawCapture':
+        void this.#captures?.then((captures) => captures.withdraw(message.captureId));
+        return;
     }
   }
 
-  #reportMemory(): void {
+  #reportKinds(): void {
     const kinds = this.#workers.memory.take();
     if (kinds.length > 0) this.#channel.send({ type: 'jobMemory', kinds });
+    const durations = this.#workers.durations.take();
+    if (durations.length > 0) this.#channel.send({ type: 'jobDurations', kinds: durations });
   }
 
-  #leave(drainTimeoutMs: number): void {
+  async #loadCaptures(): Promise<Captures> {
+    const { Captures } = await import('./captures.js');
+    return new Captures(this.#options.slot, (message) => this.#channel.send(message));
+  }
+
+  #leave(drainTimeoutMs: number, givenUp: readonly GivenUpJob[] = [], alone = false): void {
     this.#phase = 'leaving';
-    this.#departure.begin(drainTimeoutMs);
+    void this.#captures?.then((captures) => captures.end());
+    this.#departure.begin(drainTimeoutMs, givenUp, alone);
   }
 
   /** The master is gone, and with it who would kill what this child leaves behind. */
@@ -251,7 +313,7 @@ class ChildRuntime {
     process.on('exit', () => {
       if (process.ppid !== this.#masterPid) killOwnGroup();
     });
-    this.#leave(this.#options.drainTimeoutMs);
+    this.#leave(this.#options.drainTimeoutMs, [], true);
   }
 
   async #release(order: Extract<MasterMessage, { type: 'release' }>): Promise<void> {
@@ -267,6 +329,17 @@ class ChildRuntime {
     } finally {
       this.#releases.delete(releaseId);
     }
+    await this.#freeLeases(releaseId, order.usesLimits);
+  }
+
+  /** Of a dead child: the id of its release is its identity. */
+  async #freeLeases(owner: string, usesLimits: boolean): Promise<void> {
+    try {
+      const leases = await freeLeases(owner, usesLimits);
+      if (leases > 0) this.#channel.send({ type: 'leasesFreed', owner, leases, error: null });
+    } catch (error) {
+      this.#channel.send({ type: 'leasesFreed', owner, leases: 0, error: describe(error).message });
+    }
   }
 
   async #sweep({ sweepId, holding }: Extract<MasterMessage, { type: 'sweep' }>): Promise<void> {
@@ -279,11 +352,30 @@ class ChildRuntime {
     }
   }
 
+  async #extendLocks({ owner, holdings }: Extract<MasterMessage, { type: 'extendLocks' }>): Promise<void> {
+    try {
+      const done = await extendLocks(this.#workers, holdings);
+      this.#channel.send({ type: 'locksExtended', owner, ...done, error: null });
+    } catch (error) {
+      const { message } = describe(error);
+      this.#channel.send({ type: 'locksExtended', owner, extended: 0, unserved: [], error: message });
+    }
+  }
+
+  async #lookAtQueue({ lookId, ...queue }: Extract<MasterMessage, { type: 'lookAtQueue' }>): Promise<void> {
+    const worker = this.#workers.find(queue);
+    const load = worker ? await readQueueLoad(worker).catch(() => null) : null;
+    const waiting = load && (load.isHeldUp ? 0 : load.waiting);
+    this.#channel.send({ type: 'queueSeen', lookId, waiting });
+  }
+
   /** A program with handlers of its own closes in its own way; any other has its Workers closed. */
   async #close(): Promise<void> {
-    this.#reportMemory();
+    this.#reportKinds();
     // a job that was handed back and still runs would be waited for
     const force = this.#workers.busy > 0;
+    // what closes next may be the connection that they are freed on
+    await freeOwnLeases();
     if (this.#closeApp) await this.#closeApp(force);
     const ran = await this.#signals.run();
     if (!ran) await Promise.all(this.#workers.list.map((worker) => worker.close(force)));

@@ -5,8 +5,20 @@
  * Rejected: to follow BullMQ's events. A job that ends by DelayedError, RateLimitError or
  * WaitingChildrenError emits none, and would be counted as active for ever.
  */
-import { type ActiveJob, MAX_LISTED_JOBS, MAX_LISTED_WORKERS, type WorkerInfo } from '../protocol.js';
+import { errorMonitor } from 'node:events';
+import {
+  type ActiveJob,
+  type GivenUpJob,
+  MAX_LISTED_JOBS,
+  MAX_LISTED_WORKERS,
+  type WorkerInfo,
+} from '../protocol.js';
+import { moveToWait, wake } from '../recovery/move-job.js';
 import { type BullJob, type BullModule, type BullWorker, lockTimesOf, redisIdOfWorker } from './bullmq.js';
+import { FetchLog } from './fetch-log.js';
+import { JobBoard } from './job-board.js';
+import { JobContext } from './job-context.js';
+import { JobDurations } from './job-durations.js';
 import { JobMemory } from './job-memory.js';
 
 export interface HeldJob extends ActiveJob {
@@ -16,21 +28,32 @@ export interface HeldJob extends ActiveJob {
   abort: AbortController | null;
   /** No longer ours, although its run here has not come to its end. */
   stale: boolean;
+  /** Past its time: no longer waited for, nor put back. */
+  givenUp: boolean;
+  /** BullMQ has said so; null: not yet. */
+  ended: 'completed' | 'failed' | null;
 }
 
 export interface WorkersListener {
   onStarted(worker: BullWorker, info: WorkerInfo): void;
+  /** It was closed, and holds nothing. */
+  onEnded(info: WorkerInfo): void;
   /** A run came to its end after its job was no longer ours: what it returned counts for nothing. */
   onStaleEnd(job: ActiveJob): void;
+  /** A run came to its end, and its job neither completed nor failed: it was delayed, or Redis has refused its end. */
+  onOpenEnd(worker: BullWorker): void;
 }
 
 export class Workers {
   processed = 0;
   failed = 0;
   readonly memory = new JobMemory();
-  readonly #workers = new Map<BullWorker, KnownWorker>();
-  /** Jobs begun, by Worker in the order in which they were announced. */
-  readonly #started: number[] = [];
+  readonly durations = new JobDurations();
+  /** For the watchdog. */
+  readonly board = new JobBoard();
+  readonly context = new JobContext();
+  readonly #workers = new Map<BullWorker, WorkerInfo>();
+  readonly #logs = new WeakMap<BullWorker, FetchLog>();
   readonly #held = new Set<HeldJob>();
   readonly #disowned = new Set<string>();
   readonly #listener: WorkersListener;
@@ -39,6 +62,8 @@ export class Workers {
   /** What all Workers share; null: each has its own. */
   #total: number | null = null;
   #quiet = false;
+  /** Those that the app has paused itself stay so. */
+  readonly #pausedHere = new Set<BullWorker>();
   #onIdle: (() => void)[] = [];
 
   constructor(concurrency: number | null, listener: WorkersListener) {
@@ -78,13 +103,12 @@ export class Workers {
     this.add(worker);
   }
 
-  /** All Workers that are added from now on share so many places. */
+  /** All Workers that are added from now on share so many places, whatever their own concurrency is. */
   share(total: number): void {
     this.#total = total;
   }
 
-  /** @param places jobs of it at once, where Workers share them */
-  add(worker: BullWorker, places?: number): void {
+  add(worker: BullWorker): void {
     if (this.#workers.has(worker)) return;
     if (this.#concurrency !== null && this.#total === null) worker.concurrency = this.#concurrency;
     const info: WorkerInfo = {
@@ -93,13 +117,17 @@ export class Workers {
       tokenPrefix: `${worker.id}:`,
       redisId: redisIdOfWorker(worker),
       lock: lockTimesOf(worker),
-      concurrency: places ?? worker.concurrency,
+      concurrency: worker.concurrency,
     };
-    this.#workers.set(worker, { info, index: this.#started.push(0) - 1 });
-    worker.on('completed', () => this.processed++);
-    worker.on('failed', () => {
+    this.#workers.set(worker, info);
+    worker.on('completed', (job: BullJob) => {
+      this.processed++;
+      this.#ended(job, 'completed');
+    });
+    worker.on('failed', (job: BullJob | undefined) => {
       this.processed++;
       this.failed++;
+      this.#ended(job, 'failed');
     });
     worker.on('lockRenewalFailed', (ids: readonly string[]) => {
       for (const job of this.#held) {
@@ -108,8 +136,17 @@ export class Workers {
         abortOf(job).abort(new Error('the lock of the job was lost'));
       }
     });
-    worker.on('closed', () => this.#workers.delete(worker));
-    if (this.#quiet) void worker.pause(true);
+    worker.on('closed', () => {
+      this.#workers.delete(worker);
+      this.#pausedHere.delete(worker);
+      // closed by force, it may leave jobs behind: they are still looked for if this child dies
+      if (!this.held.some((held) => held.worker === worker)) this.#listener.onEnded(info);
+    });
+    // a listener for `error` itself would keep BullMQ from printing what nobody else listens to
+    worker.on(errorMonitor, () => {
+      this.logOf(worker).hadTrouble = true;
+    });
+    if (this.#quiet) this.#pause(worker, false);
     this.#listener.onStarted(worker, info);
   }
 
@@ -117,8 +154,26 @@ export class Workers {
     return [...this.#workers.keys()];
   }
 
+  infoOf(worker: BullWorker): WorkerInfo | undefined {
+    return this.#workers.get(worker);
+  }
+
+  logOf(worker: BullWorker): FetchLog {
+    let log = this.#logs.get(worker);
+    if (!log) {
+      log = new FetchLog();
+      this.#logs.set(worker, log);
+    }
+    return log;
+  }
+
+  /** It was told to take no new jobs. */
+  get isQuiet(): boolean {
+    return this.#quiet;
+  }
+
   find(queue: { queue: string; prefix: string; redisId: string }): BullWorker | undefined {
-    for (const [worker, { info }] of this.#workers) {
+    for (const [worker, info] of this.#workers) {
       if (info.queue === queue.queue && info.prefix === queue.prefix && info.redisId === queue.redisId)
         return worker;
     }
@@ -138,6 +193,13 @@ export class Workers {
     this.#disowned.add(ownership(worker, jobId, token));
   }
 
+  /** null: there is none, or more than one. */
+  get onlyJob(): HeldJob | null {
+    if (this.#held.size !== 1) return null;
+    const [job = null] = this.#held;
+    return job;
+  }
+
   get busy(): number {
     return this.#held.size;
   }
@@ -150,8 +212,13 @@ export class Workers {
   }
 
   /** For the beat: see `Beat.started`. */
-  get started(): number[] {
-    return this.#started.slice(0, MAX_LISTED_WORKERS);
+  get started(): [tokenPrefix: string, jobs: number][] {
+    const started: [string, number][] = [];
+    for (const [worker, { tokenPrefix }] of this.#workers) {
+      if (started.length === MAX_LISTED_WORKERS) break;
+      started.push([tokenPrefix, this.logOf(worker).begun]);
+    }
+    return started;
   }
 
   /** Oldest first, capped for the beat. */
@@ -182,33 +249,84 @@ export class Workers {
   /** Takes no new jobs. `forGood` also ends the waits for jobs, from which there is no way back. */
   quiet(forGood = false): void {
     this.#quiet = true;
-    for (const worker of this.#workers.keys()) {
-      worker.pause(!forGood).catch(() => {
-        // a Worker without Redis takes no jobs either
-      });
-    }
+    for (const worker of this.#workers.keys()) this.#pause(worker, forGood);
+  }
+
+  #pause(worker: BullWorker, forGood: boolean): void {
+    if (!worker.isPaused()) this.#pausedHere.add(worker);
+    worker.pause(!forGood).catch(() => {
+      // a Worker without Redis takes no jobs either
+    });
   }
 
   async resume(): Promise<void> {
     this.#quiet = false;
-    await Promise.all([...this.#workers.keys()].map((worker) => worker.resume()));
+    const paused = [...this.#pausedHere];
+    this.#pausedHere.clear();
+    await Promise.all(paused.map((worker) => worker.resume()));
   }
 
-  /** Resolves to whether nothing is held any more, at the latest after `timeoutMs`. */
-  async whenIdle(timeoutMs: number): Promise<boolean> {
-    if (this.busy === 0) return true;
+  /** Asks a run to end by itself, in the ways that its processor may listen to. */
+  abortRun(job: GivenUpJob): void {
+    const held = this.#runOf(job);
+    if (held) tellToEnd(held, job.reason);
+  }
+
+  /** From now on these runs, and no others, are not waited for. */
+  giveUp(jobs: readonly GivenUpJob[]): void {
+    for (const held of this.#held) held.givenUp = false;
+    for (const job of jobs) {
+      const held = this.#runOf(job);
+      if (!held) continue;
+      held.givenUp = true;
+      tellToEnd(held, job.reason);
+    }
+    this.#checkIdle();
+  }
+
+  /** Resolves when nothing is held any more but what was given up, at the latest after `timeoutMs`. */
+  async whenIdle(timeoutMs: number): Promise<void> {
+    if (this.#isIdle) return;
     let timer: NodeJS.Timeout | undefined;
     await new Promise<void>((resolve) => {
       this.#onIdle.push(resolve);
       timer = setTimeout(resolve, timeoutMs);
     });
     clearTimeout(timer);
-    return this.busy === 0;
+  }
+
+  async #putBack(worker: BullWorker, job: BullJob, token: string): Promise<void> {
+    try {
+      if (await moveToWait(job, token)) await wake(worker);
+    } catch {
+      this.#listener.onOpenEnd(worker);
+    }
+  }
+
+  get #isIdle(): boolean {
+    for (const { givenUp } of this.#held) if (!givenUp) return false;
+    return true;
+  }
+
+  #checkIdle(): void {
+    if (this.#onIdle.length === 0 || !this.#isIdle) return;
+    for (const resolve of this.#onIdle.splice(0)) resolve();
+  }
+
+  #runOf({ queue, id, startedAtMs }: Pick<ActiveJob, 'queue' | 'id' | 'startedAtMs'>): HeldJob | undefined {
+    for (const job of this.#held) {
+      if (job.queue === queue && job.id === id && job.startedAtMs === startedAtMs) return job;
+    }
+    return undefined;
+  }
+
+  #ended(job: BullJob | undefined, how: 'completed' | 'failed'): void {
+    for (const held of this.#held) if (held.job === job) held.ended = how;
   }
 
   #follow(worker: BullWorker, job: BullJob, token: string, run: () => Promise<unknown>): Promise<unknown> {
     // fetched by a wait that was under way when this child went quiet
-    if (this.#quiet) return job.moveToWait(token).then(ignore, ignore);
+    if (this.#quiet) return this.#putBack(worker, job, token);
     if (this.#disowned.delete(ownership(worker, job.id ?? '', token))) return Promise.resolve();
     const held: HeldJob = {
       queue: worker.name,
@@ -220,28 +338,32 @@ export class Workers {
       worker,
       abort: null,
       stale: false,
+      givenUp: false,
+      ended: null,
     };
     this.#held.add(held);
-    const index = this.#workers.get(worker)?.index;
-    if (index !== undefined) this.#started[index] = (this.#started[index] ?? 0) + 1;
+    const begunAtMs = performance.now();
+    const log = this.logOf(worker);
+    log.begin(job, held.startedAtMs, begunAtMs);
     const memoryRun = this.memory.begin(held.queue, held.name);
+    const { queue, id, name, startedAtMs } = held;
+    const onBoard = { queue, id, name, attempt: attemptOf(job), startedAtMs };
+    const place = this.board.begin(onBoard);
     const done = (): void => {
       this.#held.delete(held);
+      const endedAtMs = performance.now();
+      log.end(worker.concurrency, endedAtMs);
+      this.board.end(place);
       if (held.stale) this.#listener.onStaleEnd(held);
+      else if (!held.ended) this.#listener.onOpenEnd(worker);
       this.memory.end(memoryRun);
-      if (this.#held.size > 0) return;
-      for (const resolve of this.#onIdle.splice(0)) resolve();
+      if (held.ended === 'completed') this.durations.add(held.queue, held.name, endedAtMs - begunAtMs);
+      this.#checkIdle();
     };
-    const running = run();
+    const running = this.context.run(onBoard, run);
     running.then(done, done);
     return running;
   }
-}
-
-interface KnownWorker {
-  info: WorkerInfo;
-  /** Its place in `#started`. */
-  index: number;
 }
 
 function abortOf(held: HeldJob): AbortController {
@@ -249,8 +371,20 @@ function abortOf(held: HeldJob): AbortController {
   return held.abort;
 }
 
+/** A swarm app's processor has our signal, any other BullMQ's, if it takes one and this BullMQ gives one. */
+function tellToEnd({ abort, worker, id }: HeldJob, reason: string): void {
+  const error = new Error(reason);
+  error.name = 'JobTimeoutError';
+  abort?.abort(error);
+  worker.cancelJob?.(id, reason);
+}
+
 function ownership(worker: BullWorker, jobId: string, token: string): string {
   return JSON.stringify([worker.toKey(jobId), token]);
 }
 
-function ignore(): void {}
+/** Which run of the job this is, from 1. */
+function attemptOf({ attemptsStarted, attemptsMade }: BullJob): number | null {
+  if (typeof attemptsStarted === 'number') return Math.max(1, attemptsStarted);
+  return typeof attemptsMade === 'number' ? attemptsMade + 1 : null;
+}

@@ -9,7 +9,7 @@ import type { RegistryCommandOptions } from './registry-options.js';
 import { jsonText, type Screen, terminalScreen } from './screen.js';
 import { safeText } from './terminal-text.js';
 
-export type ControlVerb = RegistryCommand['type'];
+export type ControlVerb = Exclude<RegistryCommand['type'], 'dump' | 'profile' | 'heap'>;
 
 /** Exit code 0: all of it is done; 1: something is not. Throws a `SwarmError` when it cannot even be asked for. */
 export async function control(

@@ -1,5 +1,6 @@
 /** All that is known of one death, for people. Pure. What others wrote (stderr, names) is shown, never obeyed. */
 import type { DeathJob, DeathRecord, MemoryPoint } from '../death.js';
+import { frameText, ioText, summaryOf } from '../dump.js';
 import { formatBytes, formatDuration } from '../units.js';
 import { type Column, formatTable } from './table.js';
 import { flowText, safeText } from './terminal-text.js';
@@ -22,6 +23,7 @@ export function deathReport(death: DeathRecord, width: number): string[] {
   return [
     ...headLines(death, width),
     ...section('evidence', evidenceLines(death)),
+    ...section('dump', dumpLines(death)),
     ...section('memory', memoryLines(death, width)),
     ...section('jobs', jobLines(death, width)),
     ...section('stack', stack === '' ? [] : stack.split('\n')),
@@ -57,6 +59,17 @@ function evidenceLines({ evidence }: DeathRecord): string[] {
     counted,
     oom?.kernelLog ?? '',
   ].filter((line) => line !== '');
+}
+
+/** What the last dump saw; `swarm dumps` has all of it. */
+function dumpLines({ dump }: DeathRecord): string[] {
+  if (!dump) return [];
+  const { stack, io } = dump;
+  return [
+    `${timeText(dump.atMs)}: ${summaryOf({ ...dump, processes: [], isAfterBlock: false })}`,
+    ...stack.map((frame) => `  at ${frameText(frame)}`),
+    ...io.filter(({ phase }) => phase !== 'open').map((each) => `  pending: ${ioText(each)}`),
+  ];
 }
 
 function memoryLines({ rssBytes, pssBytes, heapUsedBytes, memory }: DeathRecord, width: number): string[] {
@@ -109,7 +122,7 @@ function blameOf({ blame }: DeathJob): string {
   return blame === null ? '-' : `${blame.exact} exact, ${blame.shared} shared`;
 }
 
-function section(title: string, lines: readonly string[]): string[] {
+export function section(title: string, lines: readonly string[]): string[] {
   if (lines.length === 0) return [];
   return ['', title, ...lines.map((line) => INDENT + safeText(line))];
 }

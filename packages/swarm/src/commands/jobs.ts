@@ -32,10 +32,7 @@ export async function jobs(
 /** Pure: the text of `swarm jobs`. */
 export function jobsReport({ snapshot, url }: RegistryReading, namespace: string, width: number): string {
   const running = jobsOf(snapshot);
-  if (running.length === 0) {
-    const masters = snapshot.masters.filter(({ stale }) => !stale).length;
-    return `No job runs in namespace ${namespace} on ${url} (masters: ${masters})`;
-  }
+  if (running.length === 0) return nothingRuns({ snapshot, url }, namespace);
   const rows = running.map(({ queue, id, name, startedAtMs, slot, pid, host }) => [
     queue,
     id,
@@ -46,4 +43,9 @@ export function jobsReport({ snapshot, url }: RegistryReading, namespace: string
     host,
   ]);
   return formatTable(COLUMNS, rows, width).join('\n');
+}
+
+export function nothingRuns({ snapshot, url }: RegistryReading, namespace: string): string {
+  const masters = snapshot.masters.filter(({ stale }) => !stale).length;
+  return `No job runs in namespace ${namespace} on ${url} (masters: ${masters})`;
 }

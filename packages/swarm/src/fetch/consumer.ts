@@ -4,4 +4,9 @@ export interface Consumer {
   start(): Promise<void>;
   /** Closes what it opened. The jobs are drained or handed back before; `force`: some of these still run. */
   close(force: boolean): Promise<void>;
+  /**
+   * Why nothing is fetched from this queue for now although it may have jobs: a limit has no room, a job runs alone, all
+   * places are taken … null: nothing keeps it. A child that fetches nothing without a reason is recycled.
+   */
+  heldUp(queue: string): string | null;
 }

@@ -31,8 +31,8 @@ export interface MultiConsumerOptions {
   abortSignalOf(job: BullJob): AbortSignal;
   /** Aborts the run of a job of this Worker, of all of them without an id; whether there is one. */
   abort(worker: BullWorker, jobId: string | null, reason: string | undefined): boolean;
-  /** Called for each before it takes a job. @param places jobs of it at once, at most */
-  onWorker(worker: BullWorker, places: number): void;
+  /** Called for each before it takes a job. */
+  onWorker(worker: BullWorker): void;
   /** Jobs that wait for their turn to run alone. */
   onWaiting(jobs: readonly JobRef[]): void;
   /** Puts a queue's marker back, for another child to see its jobs. */
@@ -52,7 +52,7 @@ export class MultiConsumer implements Consumer {
   }
 
   async start(): Promise<void> {
-    const { bullmq, client, blocking, queues, concurrency, abort, onWorker, onWaiting } = this.#options;
+    const { bullmq, client, blocking, queues, abort, onWorker, onWaiting } = this.#options;
     // the blocking connection that BullMQ asks for is the one that we wait on
     Object.assign(client, { duplicate: () => blocking });
     const gate = new AloneGate({ onOpened: () => this.#pump?.turn(), onWaiting });
@@ -65,12 +65,17 @@ export class MultiConsumer implements Consumer {
     await Promise.all(this.#workers.map((worker) => worker.waitUntilReady()));
     const pump = this.#makePump(gate);
     this.#pump = pump;
-    for (const [at, worker] of this.#workers.entries()) {
-      onWorker(worker, Math.min(concurrency, queues[at]?.maxActive ?? concurrency));
+    for (const worker of this.#workers) {
+      onWorker(worker);
       await worker.run();
     }
     blocking.on('ready', () => pump.signsWereLost());
     await pump.start();
+  }
+
+  heldUp(queue: string): string | null {
+    const at = this.#options.queues.findIndex(({ name }) => name === queue);
+    return this.#pump?.heldUp(at) ?? null;
   }
 
   async close(force: boolean): Promise<void> {
@@ -87,9 +92,14 @@ export class MultiConsumer implements Consumer {
   }
 
   #open(Worker: ReturnType<typeof queueWorkerClass>, queue: AppQueue): QueueWorker {
-    const { client, prefix } = this.#options;
+    const { client, prefix, concurrency } = this.#options;
     const run = (job: BullJob, token: string) => this.#run(worker, queue, job, token);
-    const own = { connection: client, prefix, concurrency: 1, autorun: false };
+    const own = {
+      connection: client,
+      prefix,
+      concurrency: Math.min(concurrency, queue.maxActive ?? concurrency),
+      autorun: false,
+    };
     const options = { lockDuration: LOCK_DURATION_MS, ...queue.worker, ...own };
     const worker = new Worker(queue.name, run, options, new Known());
     worker.on('error', (error: Error) => this.#report(error, queue.name));

@@ -62,6 +62,14 @@ export class PumpQueue<Job> {
     return !isPaused && !isShut && taken - leaving < this.#maxActive && !known.isLimited(nowMs);
   }
 
+  /** What keeps it from being fetched; null: nothing does. */
+  heldUp(nowMs: number): string | null {
+    if (this.isPaused) return 'it is paused';
+    if (this.isShut) return 'its limit has no room';
+    if (this.taken >= this.#maxActive) return 'it has as many jobs as its maxActive';
+    return this.known.isLimited(nowMs) ? 'it is rate limited' : null;
+  }
+
   /** The room that was asked for is of no use any more. */
   withdraw(): void {
     if (!this.isShut) return;

@@ -123,6 +123,18 @@ export class Pump<Job> {
     if (!this.#isIdle()) await new Promise<void>((resolve) => this.#onIdle.push(resolve));
   }
 
+  /** Why nothing is fetched from this queue for now although it may have jobs; null: nothing keeps it. */
+  heldUp(at: number): string | null {
+    const nowMs = this.#options.nowMs();
+    if (this.#state !== 'running') return 'nothing is taken any more';
+    if (!this.#options.permit.isOpen) return 'a job runs alone';
+    if (this.#free.length === 0) return 'all places are taken';
+    const isStrict = this.#options.order.weights === null;
+    if (isStrict && this.#queues.slice(0, at).some((before) => before.isOpen(nowMs, 0)))
+      return 'queues before it have jobs';
+    return this.#queues[at]?.heldUp(nowMs) ?? null;
+  }
+
   pause(at: number): void {
     const queue = this.#queues[at] as PumpQueue<Job>;
     queue.isPaused = true;

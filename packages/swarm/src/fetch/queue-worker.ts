@@ -26,6 +26,7 @@ interface PumpedWorker extends BullWorker {
   ): Promise<BullJob | undefined>;
   startStalledCheckTimer(): Promise<void>;
   run(): Promise<void>;
+  isRunning(): boolean;
   cancelJob?(jobId: string, reason?: string): boolean;
   cancelAllJobs?(reason?: string): void;
   readonly lockManager?: { start(): void; untrackJob(jobId: string): void };
@@ -96,6 +97,7 @@ export function queueWorkerClass(
     readonly #renewal: LockRenewal | null;
     #lastToken = 0;
     #isClosing = false;
+    #runs = false;
     #client: unknown;
 
     constructor(queue: string, processor: unknown, options: object, known: Known) {
@@ -152,9 +154,14 @@ export function queueWorkerClass(
     override async run(): Promise<void> {
       // older releases resume what they close
       if (this.#isClosing) return;
+      this.#runs = true;
       await this.startStalledCheckTimer();
       if (this.#renewal) this.#renewal.start();
       else this.lockManager?.start();
+    }
+
+    override isRunning(): boolean {
+      return this.#runs && !this.#isClosing;
     }
 
     override nextJobFromJobData(

@@ -31,6 +31,7 @@ export interface StockConsumerOptions {
 export class StockConsumer implements Consumer {
   readonly #options: StockConsumerOptions;
   #workers: AloneWorker[] = [];
+  #gate: AloneGate | null = null;
 
   constructor(options: StockConsumerOptions) {
     this.#options = options;
@@ -44,6 +45,7 @@ export class StockConsumer implements Consumer {
       },
       onWaiting,
     });
+    this.#gate = gate;
     const Worker = aloneWorkerClass(bullmq, gate, wake);
     this.#workers = queues.map(({ name, process: processor }) => {
       const run = (job: Job, token: string, signal?: AbortSignal) =>
@@ -78,6 +80,10 @@ export class StockConsumer implements Consumer {
     // how BullMQ is told that a job has left by itself
     moved.name = 'DelayedError';
     throw moved;
+  }
+
+  heldUp(): string | null {
+    return this.#gate?.isOpen === false ? 'a job runs alone' : null;
   }
 
   async close(force: boolean): Promise<void> {

@@ -7,7 +7,7 @@
  * undid it, the master stops), or that its deadline passed.
  */
 import type { Reply } from '../registry/command-listener.js';
-import { type Answer, COMMAND_DEADLINE_MS, type Command } from '../registry/commands.js';
+import { type Answer, COMMAND_DEADLINE_MS, type ControlCommand } from '../registry/commands.js';
 import type { Effect, SupervisorEvent } from '../supervisor/events.js';
 import { isGoing } from '../supervisor/scale.js';
 import { childrenOf, type KillReason, type Slot, type SupervisorState } from '../supervisor/state.js';
@@ -38,7 +38,7 @@ export class CommandCenter {
   }
 
   /** An event to feed; the answers follow by themselves. */
-  take(command: Command, reply: Reply, state: SupervisorState, nowMs: number): SupervisorEvent | null {
+  take(command: ControlCommand, reply: Reply, state: SupervisorState, nowMs: number): SupervisorEvent | null {
     const plan = planOf(command, state, this.#explainBoot);
     if (!('event' in plan)) {
       reply(plan);
@@ -62,7 +62,7 @@ export class CommandCenter {
   }
 }
 
-function planOf(command: Command, state: SupervisorState, explainBoot: ExplainBoot): Plan {
+function planOf(command: ControlCommand, state: SupervisorState, explainBoot: ExplainBoot): Plan {
   if (state.phase === 'stopped') {
     return command.type === 'stop' ? done('stopped') : failed('the master has stopped');
   }
@@ -201,7 +201,10 @@ function recycle(identity: string, state: SupervisorState, explainBoot: ExplainB
   };
 }
 
-function scale({ group: wanted, count }: Extract<Command, { type: 'scale' }>, state: SupervisorState): Plan {
+function scale(
+  { group: wanted, count }: Extract<ControlCommand, { type: 'scale' }>,
+  state: SupervisorState,
+): Plan {
   const groups = [...new Set(state.slots.map(({ group }) => group))];
   const group = wanted ?? groups[0];
   if (wanted === null && groups.length > 1) return failed(`name one of the groups: ${groups.join(', ')}`);

@@ -3,8 +3,9 @@
  * the rest of its stderr, and what became of the jobs that it held. Pure but for what its child still says.
  */
 import type { DeathJob, DeathRecord, JobOutcome, MemoryPoint } from '../death.js';
+import type { DumpDigest } from '../dump.js';
 import { maskSecrets } from '../log.js';
-import type { ChildHandle } from '../process/child-handle.js';
+import { type ChildHandle, isDrained } from '../process/child-handle.js';
 import type { Judgement } from '../process/exit-cause.js';
 import type { ActiveJob, ReleasedJob } from '../protocol.js';
 import type { MasterInfo } from '../registry/schema.js';
@@ -46,13 +47,15 @@ export class DeathFile {
   readonly #child: Deceased;
   readonly #judgement: Judgement;
   readonly #memory: LastMemory;
+  readonly #dump: DumpDigest | null;
   readonly #jobs: DeathJob[];
 
-  constructor(child: Deceased, judgement: Judgement, memory: LastMemory) {
+  constructor(child: Deceased, judgement: Judgement, memory: LastMemory, dump: DumpDigest | null = null) {
     this.owner = child.identity;
     this.#child = child;
     this.#judgement = judgement;
     this.#memory = memory;
+    this.#dump = dump;
     this.#jobs = jobsAtEnd(child);
   }
 
@@ -104,15 +107,17 @@ export class DeathFile {
       jobs: this.#jobs.slice(0, MAX_JOBS).map((job) => ({ ...job, startedAtMs: shift(job.startedAtMs) })),
       stderr: child.stderr.lines().map(maskSecrets),
       addons: [...child.addons],
+      dump: this.#dump,
       node: master.node,
     };
   }
 }
 
 /** A child that said it holds nothing has said what it handed back; of another, the last beat tells. */
-function jobsAtEnd({ drained, jobs }: Deceased): DeathJob[] {
+function jobsAtEnd(child: Deceased): DeathJob[] {
+  const { drained, jobs } = child;
   const handedBack = (drained?.handedBack ?? []).map((job) => jobOf(job, 'handed-back'));
-  if (drained && drained.error === null) return handedBack;
+  if (isDrained(child)) return handedBack;
   const isBack = ({ queue, id }: ActiveJob): boolean =>
     handedBack.some((job) => job.queue === queue && job.id === id);
   return [...handedBack, ...jobs.filter((job) => !isBack(job)).map((job) => jobOf(job, 'pending'))];

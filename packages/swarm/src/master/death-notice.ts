@@ -1,13 +1,28 @@
 /** A child's death, as far as those must know it who release its jobs. Pure. */
+import { type DumpRecord, whereItHangs } from '../dump.js';
 import type { ChildHandle } from '../process/child-handle.js';
-import type { DeathNotice } from '../protocol.js';
+import type { DeathNotice, GivenUpJob } from '../protocol.js';
+
+/** It is kept in the job's own hash, once for each of its deaths. */
+const MAX_DETAIL = 200;
 
 export function noticeOf(
-  { identity, exit, waiting }: Pick<ChildHandle, 'identity' | 'exit' | 'waiting'>,
+  { identity, exit, waiting, drained }: Pick<ChildHandle, 'identity' | 'exit' | 'waiting' | 'drained'>,
   cause: string,
   atMs: number,
+  /** Of the block that it was killed for. */
+  dump: Pick<DumpRecord, 'job' | 'stack' | 'native' | 'kind'> | null = null,
+  /** As far as they had not ended when it was last heard of. */
+  givenUp: readonly GivenUpJob[] = [],
 ): DeathNotice {
-  return { id: identity, cause, detail: detailOf(cause, exit), atMs, waiting, pinned: null };
+  const isStuck = cause === 'stuck';
+  const pinned = isStuck && dump?.job ? { queue: dump.job.queue, id: dump.job.id } : null;
+  const hangsIn = isStuck && dump ? whereItHangs(dump) : '';
+  const detail = hangsIn === '' ? detailOf(cause, exit) : `in ${hangsIn}`.slice(0, MAX_DETAIL);
+  const left = givenUp.filter(({ queue, id }) => {
+    return drained?.left?.some((job) => job.queue === queue && job.id === id) ?? true;
+  });
+  return { id: identity, cause, detail, atMs, waiting, pinned, ...(left.length > 0 && { givenUp: left }) };
 }
 
 /** What the cause alone does not tell. */

@@ -3,8 +3,9 @@
  * the registry when what became of its jobs is known. A record waits for a Redis that is away.
  */
 import { type DeathRecord, isPlanned } from '../death.js';
+import { type DumpRecord, whereItHangs } from '../dump.js';
 import type { Logger } from '../log.js';
-import type { ChildHandle } from '../process/child-handle.js';
+import { type ChildHandle, isDrained } from '../process/child-handle.js';
 import { OomWitness } from '../process/evidence.js';
 import { type Judgement, judge } from '../process/exit-cause.js';
 import type { Sample } from '../process/memory.js';
@@ -14,6 +15,7 @@ import type { DeathStream } from '../registry/death-stream.js';
 import type { MasterInfo } from '../registry/schema.js';
 import type { Child } from '../supervisor/state.js';
 import { DeathFile, type Deceased } from './death-file.js';
+import { digestOf } from './dumps.js';
 
 /** For the last of its stderr. */
 const WRITE_AFTER_MS = 200;
@@ -102,7 +104,7 @@ export class Deaths {
   died(
     child: Deceased,
     told: Pick<Child, 'killedFor' | 'leavesFor'>,
-    { sample, owes }: { sample: Sample | undefined; owes: boolean },
+    { sample, owes, dump = null }: { sample: Sample | undefined; owes: boolean; dump?: DumpRecord | null },
   ): Death {
     const nowMs = performance.now();
     const { identity, pid, exit, uncaught } = child;
@@ -118,18 +120,16 @@ export class Deaths {
       killedFor: told.killedFor,
       leavesFor: told.leavesFor,
       wasReady: child.readyAtMs !== null,
-      drained: child.drained !== null && child.drained.error === null,
+      drained: isDrained(child),
       uncaught: uncaught && { phase: uncaught.phase, message: uncaught.message, stack: uncaught.stack },
       heapOom: child.heapOom,
       oom,
       addons: child.addons,
+      hangsIn: dump ? whereItHangs(dump) : '',
     });
     const { rssBytes = null, pssBytes = null } = sample ?? {};
-    const file = new DeathFile(child, judgement, {
-      rssBytes,
-      pssBytes,
-      points: life?.curve.points(nowMs) ?? [],
-    });
+    const memory = { rssBytes, pssBytes, points: life?.curve.points(nowMs) ?? [] };
+    const file = new DeathFile(child, judgement, memory, dump && digestOf(dump));
     this.#keep(file, !owes);
     const atKillBytes = judgement.evidence.oom?.anonRssBytes ?? 0;
     return { ...judgement, rssBytes: atKillBytes > (rssBytes ?? 0) ? atKillBytes : rssBytes };

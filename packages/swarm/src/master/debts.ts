@@ -2,7 +2,7 @@
  * Jobs of dead children that are not all accounted for: this master's own, and those that predecessors
  * on this host left behind. What is still owed when the master leaves stays in the registry for the next.
  */
-import { isAlive, readStartTicks } from '../process/proc.js';
+import { isSameProcess } from '../process/proc.js';
 import type { DeathNotice, Holding } from '../protocol.js';
 import type { Orphan } from '../recovery/predecessors.js';
 import type { Owed } from '../registry/schema.js';
@@ -11,18 +11,25 @@ export class Debts {
   readonly #owed = new Map<string, Holding[]>();
   /** By owner, until a first sweep was carried out: what is found after it came too late to have run. */
   readonly #deaths = new Map<string, DeathNotice>();
+  /** Owners that used limiters, and may have held leases. */
+  readonly #usedLimits = new Set<string>();
   #orphans: readonly Orphan[];
 
   constructor(orphans: readonly Orphan[]) {
     this.#orphans = orphans;
   }
 
-  add(owner: string, holdings: Holding[]): void {
+  add(owner: string, holdings: Holding[], usedLimits = false): void {
     this.#owed.set(owner, holdings);
+    if (usedLimits) this.#usedLimits.add(owner);
   }
 
   holdingsOf(owner: string): Holding[] {
     return this.#owed.get(owner) ?? [];
+  }
+
+  usedLimits(owner: string): boolean {
+    return this.#usedLimits.has(owner);
   }
 
   /** Whether it takes care of what this master left behind. */
@@ -51,7 +58,7 @@ export class Debts {
   takeGone(): string[] {
     const gone = this.#orphans.filter((orphan) => {
       if (this.#owed.has(orphan.owner)) return false;
-      return orphan.gone || !runs(orphan);
+      return orphan.gone || !isSameProcess(orphan.pid, orphan.pidStartTicks);
     });
     for (const { owner, holdings } of gone) this.#owed.set(owner, holdings);
     return gone.map(({ owner }) => owner);
@@ -61,14 +68,10 @@ export class Debts {
   settle(owner: string): string | null {
     this.#owed.delete(owner);
     this.#deaths.delete(owner);
+    this.#usedLimits.delete(owner);
     const orphan = this.#orphans.find((other) => other.owner === owner);
     if (!orphan) return null;
     this.#orphans = this.#orphans.filter((other) => other !== orphan);
     return this.#orphans.some(({ master }) => master === orphan.master) ? null : orphan.master;
   }
-}
-
-/** The very process, not another that was given its pid. */
-function runs({ pid, pidStartTicks }: Orphan): boolean {
-  return isAlive(pid) && (pidStartTicks === null || readStartTicks(pid) === pidStartTicks);
 }

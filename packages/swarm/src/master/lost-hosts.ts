@@ -1,7 +1,7 @@
 /** Carries out what recovery/lost-hosts.ts decides about stale masters. */
 import type { Logger } from '../log.js';
 import type { ChildHandle } from '../process/child-handle.js';
-import { isAlive, readStartTicks } from '../process/proc.js';
+import { isSameProcess } from '../process/proc.js';
 import type { ChildMessage, LostHolding, MasterMessage } from '../protocol.js';
 import { lostHoldingsOf } from '../recovery/lost-holdings.js';
 import {
@@ -175,7 +175,7 @@ function toLookAt(holding: LostHolding): LostHolding {
 }
 
 function isGone({ pid, pidStartTicks }: { pid: number; pidStartTicks: number | null }): boolean {
-  return !isAlive(pid) || (pidStartTicks !== null && readStartTicks(pid) !== pidStartTicks);
+  return !isSameProcess(pid, pidStartTicks);
 }
 
 /** Anybody may write to a Redis: what is malformed is as good as nothing. */

@@ -3,9 +3,11 @@
 import { isPlanned } from '../death.js';
 import type { Logger } from '../log.js';
 import type { ChildHandle } from '../process/child-handle.js';
-import type { ActiveJob, ChildMessage } from '../protocol.js';
+import type { ActiveJob, ChildMessage, GivenUpJob } from '../protocol.js';
 import type { Effect } from '../supervisor/events.js';
+import type { JobLimit } from '../supervisor/job-timeouts.js';
 import type { KillReason } from '../supervisor/state.js';
+import type { Block } from '../supervisor/stuck.js';
 import type { Death } from './deaths.js';
 
 type Message<T extends ChildMessage['type']> = Extract<ChildMessage, { type: T }>;
@@ -44,6 +46,23 @@ export class Narrator {
     this.log.info('draining', { ...where(child), busy });
   }
 
+  jobOverdue(child: ChildHandle, job: ActiveJob, ageMs: number, { timeoutMs, action }: JobLimit): void {
+    this.log.warn('job past its time', {
+      ...where(child),
+      job: `${job.queue}/${job.id}`,
+      name: job.name.slice(0, MAX_NAMED_CHARACTERS),
+      active: `${Math.round(ageMs)}ms`,
+      limit: `${timeoutMs}ms`,
+      action,
+    });
+  }
+
+  jobAct(child: ChildHandle, act: 'abort' | 'giveUp', { queue, id, reason }: GivenUpJob): void {
+    const fields = { ...where(child), job: `${queue}/${id}`, reason };
+    if (act === 'abort') this.log.warn('job told to abort', fields);
+    else this.log.warn('job given up: its child drains, is killed, and then it fails', fields);
+  }
+
   drained(child: ChildHandle, { handedBack, error }: Message<'drained'>): void {
     if (error) this.log.error('hand-back failed', { ...where(child), error });
     if (handedBack.length === 0) return;
@@ -61,10 +80,45 @@ export class Narrator {
     if (released.length > 0) {
       this.log.warn('released', { ...where(child), owner, released: released.length, jobs: names(released) });
     }
+    const failed = jobs.filter(({ outcome }) => outcome === 'failed');
+    if (failed.length > 0)
+      this.log.warn('failed', { ...where(child), owner, failed: failed.length, jobs: names(failed) });
     if (quarantined.length > 0) {
       const count = quarantined.length;
       this.log.error('quarantined', { ...where(child), owner, quarantined: count, jobs: names(quarantined) });
     }
+  }
+
+  locksExtended(child: ChildHandle, { owner, extended, unserved, error }: Message<'locksExtended'>): void {
+    const failure = error ?? (unserved.length > 0 ? `it does not work for ${unserved.join(' ')}` : null);
+    if (failure === null) {
+      if (extended > 0)
+        this.log.info('extended the locks of a blocked child', { ...where(child), owner, extended });
+      return;
+    }
+    // others are asked at once, again and again
+    const once = `locks of ${owner}`;
+    if (this.#relayed.has(once)) return;
+    if (this.#relayed.size < MAX_RELAYED) this.#relayed.add(once);
+    this.log.warn('locks not extended, another try follows', { ...where(child), owner, error: failure });
+  }
+
+  stuck(child: ChildHandle, block: Block): void {
+    this.log.warn('stuck', {
+      ...where(child),
+      kind: block.kind,
+      blocked: `${Math.round(block.blockedMs)}ms`,
+    });
+  }
+
+  leasesFreed(child: ChildHandle, { owner, leases, error }: Message<'leasesFreed'>): void {
+    if (error)
+      this.log.warn('leases of limiters not freed: they end by themselves', {
+        ...where(child),
+        owner,
+        error,
+      });
+    if (leases > 0) this.log.info('leases freed', { ...where(child), owner, leases });
   }
 
   kill(child: ChildHandle, reason: KillReason): void {
@@ -81,7 +135,7 @@ export class Narrator {
       code: code ?? undefined,
       signal: signal ?? undefined,
       rss: rssBytes === null ? undefined : `${Math.round(rssBytes / 1e6)}MB`,
-      jobs: child.drained ? 0 : (child.beat?.busy ?? 0),
+      jobs: child.drained ? (child.drained.left?.length ?? 0) : (child.beat?.busy ?? 0),
       restart_in: restartInMs === null ? undefined : `${restartInMs}ms`,
       evidence: planned ? undefined : evidence.summary.slice(0, MAX_NAMED_CHARACTERS),
     });
@@ -104,13 +158,22 @@ export class Narrator {
     this.log.error('roll stopped: the new code does not boot; the old children go on', { generation, error });
   }
 
+  /** Of a child's watchdog; the same of each. */
+  trouble(child: ChildHandle, message: string): void {
+    this.relayed(child, { type: 'log', level: 'warn', message: `watchdog: ${message}` });
+  }
+
   malformed(child: ChildHandle, why: string): void {
     this.log.warn('malformed message dropped', { ...where(child), why });
   }
 }
 
 /** The fields that every line about a child begins with. */
-export function where(child: ChildHandle): { slot: number; generation: number; pid: number } {
+export function where(child: Pick<ChildHandle, 'slot' | 'generation' | 'pid'>): {
+  slot: number;
+  generation: number;
+  pid: number;
+} {
   return { slot: child.slot, generation: child.generation, pid: child.pid };
 }
 

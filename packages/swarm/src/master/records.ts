@@ -1,8 +1,10 @@
-/** A master's process table as the registry shows it. Pure. */
+/** A master's process table as the registry shows it. Pure but for the clock. */
 import type { ChildHandle } from '../process/child-handle.js';
 import type { Sample } from '../process/memory.js';
+import type { Beat, WorkerInfo } from '../protocol.js';
 import type { ChildRecord, LastDeath, MasterState } from '../registry/schema.js';
 import type { Phase, Slot, SlotState } from '../supervisor/state.js';
+import type { Block } from '../supervisor/stuck.js';
 
 /** Between two beats of a child. */
 const BEAT_MS = 1_000;
@@ -18,6 +20,7 @@ export function childRecord(
   child: ChildHandle,
   sample: Sample | undefined,
   lastDeath: LastDeath | null,
+  block?: Block | undefined,
 ): ChildRecord {
   const { beat } = child;
   return {
@@ -45,8 +48,8 @@ export function childRecord(
     failed: beat?.failed ?? 0,
     restarts: slot.restarts,
     lastDeath,
-    stuckSinceMs: null,
-    workers: child.workers.map((worker, at) => ({ ...worker, started: beat?.started[at] })),
+    stuckSinceMs: block?.isStuck ? Math.round(performance.timeOrigin + block.sinceMs) : null,
+    workers: child.workers.map((worker) => ({ ...worker, started: startedBy(worker, beat) })),
   };
 }
 
@@ -76,8 +79,14 @@ export function onRedisClock(record: ChildRecord, offsetMs: number): ChildRecord
     ...record,
     startedAtMs: record.startedAtMs + offsetMs,
     readyAtMs: shift(record.readyAtMs),
+    stuckSinceMs: shift(record.stuckSinceMs),
     beatAtMs: shift(record.beatAtMs),
     jobs: record.jobs.map((job) => ({ ...job, startedAtMs: job.startedAtMs + offsetMs })),
     lastDeath: lastDeath && { ...lastDeath, atMs: lastDeath.atMs + offsetMs },
   };
+}
+
+/** A Worker that the beat does not name has not said. */
+function startedBy({ tokenPrefix }: WorkerInfo, beat: Beat | null): number | undefined {
+  return beat?.started.find(([prefix]) => prefix === tokenPrefix)?.[1];
 }

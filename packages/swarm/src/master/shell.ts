@@ -6,16 +6,18 @@
 import type { Config, GroupConfig } from '../config.js';
 import { EXIT, type ExitCode } from '../errors.js';
 import type { Logger } from '../log.js';
-import { ChildHandle, type Exit } from '../process/child-handle.js';
-import { forkChild } from '../process/fork.js';
+import { ChildHandle, type Exit, isDrained } from '../process/child-handle.js';
+import { type Forked, forkChild } from '../process/fork.js';
 import { type Sample, Sampler } from '../process/memory.js';
 import type { ChildMessage } from '../protocol.js';
 import { holdingsOf } from '../recovery/holdings.js';
+import { lockHoldingsOf } from '../recovery/lock-holdings.js';
 import type { Helper } from '../recovery/lost-hosts.js';
 import type { Orphan } from '../recovery/predecessors.js';
 import type { Reply } from '../registry/command-listener.js';
 import type { Command } from '../registry/commands.js';
 import type { DeathStream } from '../registry/death-stream.js';
+import type { DumpStream } from '../registry/dump-stream.js';
 import { Reporter } from '../registry/reporter.js';
 import type { Rescue } from '../registry/rescue.js';
 import type { ChildRecord, LastDeath, MasterInfo } from '../registry/schema.js';
@@ -33,17 +35,25 @@ import {
   type Slot,
   type SupervisorState,
 } from '../supervisor/state.js';
+import type { Look, WatchdogMessage } from '../watchdog-protocol.js';
 import { bootError, whyEnded } from './boot-error.js';
+import { Captures } from './captures.js';
 import { CommandCenter } from './command-center.js';
 import { noticeOf } from './death-notice.js';
 import { type Death, Deaths } from './deaths.js';
 import { Debts } from './debts.js';
+import { Dumps } from './dumps.js';
+import { IdleChildren } from './idle-children.js';
 import { JobLedger } from './job-ledger.js';
+import { JobTimeouts } from './job-timeouts.js';
 import { LimitWatch } from './limit-watch.js';
 import { LostHosts } from './lost-hosts.js';
 import { Narrator, where } from './narrator.js';
+import { type MasterView, type Onlooker, Onlookers } from './onlookers.js';
 import { childRecord, emptySeatRecord, masterState, onRedisClock } from './records.js';
 import { listenToSignals } from './signals.js';
+import { UsualDurations } from './usual-durations.js';
+import { Watchdogs } from './watchdogs.js';
 
 const TICK_MS = 1_000;
 const LAST_WRITE_MS = 1_000;
@@ -61,11 +71,15 @@ export interface MasterParts {
   log: Logger;
   writer: RegistryWriter;
   deathStream: DeathStream;
+  dumpStream: DumpStream;
   redisUrl: string;
   redisIsEmbedded: boolean;
   /** What predecessors' children left behind. */
   orphans: readonly Orphan[];
   rescue: Rescue;
+  onlookers?: readonly Onlooker[];
+  /** Whether signals of this process are the master's; default true. */
+  listensToSignals?: boolean;
 }
 
 export class MasterShell {
@@ -79,7 +93,15 @@ export class MasterShell {
   readonly #center = new CommandCenter((identity, killedFor) => this.#whyEnded(identity, killedFor));
   readonly #sampler = new Sampler();
   readonly #limits: LimitWatch;
+  readonly #watchdogs: Watchdogs;
+  readonly #dumps: Dumps;
+  readonly #jobTimeouts: JobTimeouts;
+  readonly #idleChildren: IdleChildren;
+  readonly #captures: Captures;
   readonly #jobLedger = new JobLedger();
+  readonly #onlookers: Onlookers;
+  readonly view: MasterView;
+  readonly #usualDurations = new UsualDurations();
   /** By identity. */
   readonly #children = new Map<string, ChildHandle>();
   readonly #samples = new Map<number, Sample>();
@@ -98,6 +120,7 @@ export class MasterShell {
   readonly #readyGroups = new Set<string>();
   /** What a child could not be told to run, in its words. */
   #badUsage: string | null = null;
+  #dumpedAllAtMs = Number.NEGATIVE_INFINITY;
   #finish: (code: ExitCode) => void = () => {};
 
   constructor(parts: MasterParts) {
@@ -105,19 +128,32 @@ export class MasterShell {
     this.#parts = parts;
     this.#log = log;
     this.#narrator = new Narrator(log);
+    this.#onlookers = new Onlookers(parts.onlookers ?? [], log);
     this.#debts = new Debts(parts.orphans);
-    const { drainTimeoutMs, bootTimeoutMs } = config;
+    const { drainTimeoutMs, bootTimeoutMs, stuckAfterMs, stuckKillAfterMs, stuckKillMindsLocks } = config;
     this.#state = initialState(
       config.groups,
-      { ...DEFAULT_POLICY, drainTimeoutMs, bootTimeoutMs },
+      {
+        ...DEFAULT_POLICY,
+        drainTimeoutMs,
+        bootTimeoutMs,
+        stuckAfterMs,
+        stuckKillAfterMs,
+        stuckKillMindsLocks,
+      },
       performance.now(),
     );
+    this.view = this.#viewOf(parts.info);
     this.#limits = new LimitWatch({
       groups: config.groups,
       log,
-      children: () => this.#children.values(),
+      children: () => [...this.#children.values()].filter((child) => !this.#captures.isStopped(child)),
       isSeated: (identity) => isSeated(this.#state, identity),
       samples: this.#samples,
+      ask: (event) => this.#enqueue(event),
+    });
+    this.#watchdogs = new Watchdogs({
+      children: () => this.#children.values(),
       ask: (event) => this.#enqueue(event),
     });
     this.#reporter = new Reporter({
@@ -136,6 +172,28 @@ export class MasterShell {
       send: (identity, message) => this.#children.get(identity)?.send(message),
       isKnown: (master) => this.#debts.concerns(master),
     });
+    this.#dumps = new Dumps({
+      info: parts.info,
+      log,
+      stream: parts.dumpStream,
+      clockOffsetMs: () => this.#reporter.clockOffsetMs,
+      blockOf: (identity) => this.#state.blocks[identity],
+    });
+    this.#jobTimeouts = new JobTimeouts({
+      config,
+      narrator: this.#narrator,
+      children: () => this.#children.values(),
+      dump: (child, about) => this.#dumps.request(child, 'job-timeout', about),
+      ask: (event) => this.#enqueue(event),
+    });
+    this.#idleChildren = new IdleChildren({
+      log,
+      isSeated: (identity) => isSeated(this.#state, identity),
+      siblingOf: (child) => this.#siblingOf(child),
+      dump: (child, notes) => this.#dumps.request(child, 'not-consuming', null, notes),
+      ask: (event) => this.#enqueue(event),
+    });
+    this.#captures = new Captures({ log, stateOf: (child) => this.#stateOf(child) });
     this.#deaths = new Deaths({
       info: parts.info,
       log,
@@ -154,10 +212,13 @@ export class MasterShell {
     const finished = new Promise<ExitCode>((resolve) => {
       this.#finish = resolve;
     });
-    const stopListening = listenToSignals({
-      onEvent: (event, signal) => this.#onSignal(event, signal),
-      onUnused: (signal) => this.#log.info('signal has no effect in this version', { signal }),
-    });
+    const { listensToSignals = true } = this.#parts;
+    const stopListening = listensToSignals
+      ? listenToSignals({
+          onEvent: (event, signal) => this.#onSignal(event, signal),
+          onDump: () => this.#dumpAll(),
+        })
+      : () => {};
     const ticker = setInterval(() => this.#tick(), TICK_MS);
     this.#tick();
     const code = await finished;
@@ -175,8 +236,30 @@ export class MasterShell {
   /** A request through the registry. */
   command(command: Command, reply: Reply): void {
     this.#log.info('command', { ...command });
+    if (command.type === 'dump') return void this.#dumpFor(command.child, reply);
+    if (command.type === 'profile' || command.type === 'heap')
+      return this.#captures.take(command, this.#children.get(command.child), reply);
     const event = this.#center.take(command, reply, this.#state, performance.now());
     if (event) this.#enqueue(event);
+  }
+
+  /** Each second at most: of a thousand signals, nobody wants a thousand dumps. */
+  #dumpAll(): void {
+    const nowMs = performance.now();
+    if (nowMs - this.#dumpedAllAtMs < TICK_MS) return;
+    this.#dumpedAllAtMs = nowMs;
+    for (const child of this.#children.values()) void this.#dumps.request(child, 'signal');
+  }
+
+  async #dumpFor(identity: string | null, reply: Reply): Promise<void> {
+    const children = [...this.#children.values()].filter(
+      (child) => identity === null || child.identity === identity,
+    );
+    const taken = await Promise.all(children.map((child) => this.#dumps.request(child, 'command')));
+    const dumps = taken.flatMap((dump) => (dump ? [dump.id] : []));
+    if (dumps.length > 0) reply({ state: 'done', message: `${dumps.length} dumped`, dumps });
+    else
+      reply({ state: 'failed', message: identity === null ? 'it has no child now' : 'this child is gone' });
   }
 
   #onSignal(event: SupervisorEvent, signal: NodeJS.Signals): void {
@@ -192,15 +275,21 @@ export class MasterShell {
     this.#queue.push(event);
     if (this.#deciding) return;
     this.#deciding = true;
-    for (let next = this.#queue.shift(); next; next = this.#queue.shift()) {
-      const nowMs = performance.now();
-      const { state, effects } = decide(this.#state, next, { nowMs, random: Math.random() });
-      this.#state = state;
-      this.#center.observe(state, effects, nowMs);
-      for (const effect of effects) this.#carryOut(effect);
+    try {
+      for (let next = this.#queue.shift(); next; next = this.#queue.shift()) this.#decide(next);
+    } finally {
+      this.#deciding = false;
     }
-    this.#deciding = false;
     this.#setDueTimer();
+  }
+
+  #decide(event: SupervisorEvent): void {
+    const nowMs = performance.now();
+    const { state, effects } = decide(this.#state, event, { nowMs, random: Math.random() });
+    this.#state = state;
+    this.#center.observe(state, effects, nowMs);
+    for (const effect of effects) this.#carryOut(effect);
+    this.#onlookers.decided(effects, this.view);
   }
 
   #carryOut(effect: Effect): void {
@@ -217,6 +306,8 @@ export class MasterShell {
         child?.killGroup();
         return;
       }
+      case 'dump':
+        return this.#dump(effect);
       case 'release':
         this.#children.get(effect.by)?.send({
           type: 'release',
@@ -224,8 +315,14 @@ export class MasterShell {
           holdings: this.#debts.holdingsOf(effect.owner),
           death: this.#debts.deathOf(effect.owner),
           quarantineAfter: this.#parts.config.quarantineAfter,
+          usesLimits: this.#debts.usedLimits(effect.owner),
         });
         return;
+      case 'extendLocks': {
+        const holdings = lockHoldingsOf(this.#children.get(effect.owner)?.workers ?? []);
+        this.#children.get(effect.by)?.send({ type: 'extendLocks', owner: effect.owner, holdings });
+        return;
+      }
       case 'settle':
         this.#settle(effect.owner);
         return;
@@ -248,29 +345,64 @@ export class MasterShell {
     }
   }
 
+  #dump({ identity, reason }: Extract<Effect, { type: 'dump' }>): void {
+    const child = this.#children.get(identity);
+    const block = this.#state.blocks[identity];
+    if (!child) return;
+    if (block) this.#narrator.stuck(child, block);
+    void this.#dumps.request(child, reason);
+  }
+
   async #spawn({ slot: index, seat, generation }: Extract<Effect, { type: 'spawn' }>): Promise<void> {
     const { config, info, redisUrl, redisIsEmbedded } = this.#parts;
     const group = this.#groupOf(index);
+    const order = { config, group, slot: index, generation, host: info.host, redisUrl, redisIsEmbedded };
+    let forked: Forked;
     try {
-      const order = { config, group, slot: index, generation, host: info.host, redisUrl, redisIsEmbedded };
-      const child = new ChildHandle(await forkChild(order), index, group.name, generation, {
-        onMessage: (from, message) => this.#onMessage(from, message),
-        onMalformed: (from, why) => this.#narrator.malformed(from, why),
-        onLine: ({ slot, pid }, stream, text) => this.#log.childOutput({ slot, pid, stream, text }),
-        onExit: (from, exit) => this.#onExit(from, exit),
-      });
-      const { identity, pid } = child;
-      this.#children.set(identity, child);
-      this.#deaths.born(child);
-      this.#narrator.spawned(child);
-      this.#enqueue({ type: 'childSpawned', slot: index, seat, identity, pid, generation });
+      forked = await forkChild(order);
     } catch (error) {
       this.#enqueue({ type: 'spawnFailed', slot: index, seat, error: (error as Error).message });
+      return;
     }
+    const child = new ChildHandle(forked, index, group.name, generation, {
+      onMessage: (from, message) => this.#onMessage(from, message),
+      onWatchdog: (from, message) => this.#onWatchdog(from, message),
+      onMalformed: (from, why) => this.#narrator.malformed(from, why),
+      onLine: ({ slot, pid }, stream, text) => this.#log.childOutput({ slot, pid, stream, text }),
+      onExit: (from, exit) => this.#onExit(from, exit),
+    });
+    const { identity, pid } = child;
+    this.#children.set(identity, child);
+    this.#deaths.born(child);
+    this.#narrator.spawned(child);
+    this.#enqueue({ type: 'childSpawned', slot: index, seat, identity, pid, generation });
+  }
+
+  #onWatchdog(child: ChildHandle, message: WatchdogMessage): void {
+    if (message.type === 'trouble') this.#narrator.trouble(child, message.message);
+    else if (message.type === 'look') this.#watchdogs.hear(child, this.#excused(child, message.look));
+    else this.#dumps.hear(child, message);
+  }
+
+  /** A snapshot of its heap holds it, as a debugger would. */
+  #excused(child: ChildHandle, look: Look): Look {
+    return look.kind && this.#captures.isStopped(child) ? { ...look, kind: 'debugger' } : look;
+  }
+
+  /** What the process table says of a child, for those who want something of it. */
+  #stateOf({ identity, slot, readyAtMs }: ChildHandle) {
+    const seat = this.#slot(slot);
+    const child = seat && childrenOf(seat).find((other) => other.identity === identity);
+    return {
+      isReady: readyAtMs !== null,
+      isLeaving: !child || child.killedFor !== null || child.leavesFor !== null,
+      blockedMs: this.#state.blocks[identity]?.blockedMs ?? 0,
+    };
   }
 
   #onMessage(child: ChildHandle, message: ChildMessage): void {
     const { slot, identity } = child;
+    this.#onlookers.heard(slot, child.group, message);
     switch (message.type) {
       case 'ready':
         this.#readyGroups.add(child.group);
@@ -286,8 +418,21 @@ export class MasterShell {
         this.#enqueue({ type: 'releaseAnswered', releaseId, by: identity, error, unserved });
         return;
       }
+      case 'leasesFreed':
+        return this.#narrator.leasesFreed(child, message);
       case 'swept':
         return this.#lostHosts.onSwept(child, message);
+      case 'notConsuming':
+        return this.#idleChildren.hear(child, message);
+      case 'queueSeen':
+        return this.#idleChildren.onSeen(message);
+      case 'locksExtended': {
+        const { owner, unserved } = message;
+        this.#narrator.locksExtended(child, message);
+        const error = message.error ?? (unserved.length > 0 ? 'it does not work for these queues' : null);
+        this.#enqueue({ type: 'locksExtended', owner, by: identity, error });
+        return;
+      }
       case 'uncaught':
         this.#narrator.uncaught(child, message);
         if (message.isUsage) this.#refuse(child, message.message);
@@ -295,14 +440,24 @@ export class MasterShell {
       case 'draining':
         return this.#narrator.draining(child, message);
       case 'drained':
-        return this.#narrator.drained(child, message);
+        this.#narrator.drained(child, message);
+        if (message.left?.length) this.#enqueue({ type: 'killRequested', identity, reason: 'job-timeout' });
+        return;
       case 'log':
         return this.#narrator.relayed(child, message);
       case 'workerStarted':
+      case 'workerEnded':
         return this.#reporter.changed();
       case 'jobMemory':
         return this.#jobLedger.add(message.kinds);
+      case 'jobDurations':
+        return this.#usualDurations.add(message.kinds);
+      case 'captureBegun':
+      case 'captured':
+        return this.#captures.hear(child, message);
+      case 'jobTimeouts':
       case 'waiting':
+      case 'limitsUsed':
       case 'addonLoaded':
       case 'beat':
         return;
@@ -318,25 +473,41 @@ export class MasterShell {
 
   #onExit(child: ChildHandle, { code, signal }: Exit): void {
     const { slot: index, identity, pid } = child;
-    const drained = child.drained !== null && child.drained.error === null;
+    const drained = isDrained(child);
     const holdings = holdingsOf(child.workers, child.jobs);
-    const held = holdings.length > 0;
-    if (held && !drained) this.#debts.add(identity, holdings);
+    // of a bullmq that cannot put jobs back, the stalled check is all there is
+    const isHopeless = child.readyAtMs !== null && !child.canRelease;
+    const held = holdings.length > 0 && !isHopeless;
+    if (held && !drained) this.#debts.add(identity, holdings, child.usesLimits);
     const slot = this.#slot(index);
     const sample = this.#samples.get(pid);
     const told = slot && childrenOf(slot).find((other) => other.identity === identity);
     const { killedFor = null, leavesFor = null } = told ?? {};
-    const judged = this.#deaths.died(child, { killedFor, leavesFor }, { sample, owes: held && !drained });
+    const jobDump = killedFor === 'job-timeout' ? this.#jobTimeouts.dumpOf(identity) : null;
+    const dump = this.#dumps.latest(identity) ?? jobDump;
+    const facts = { sample, owes: held && !drained, dump };
+    const judged = this.#deaths.died(child, { killedFor, leavesFor }, facts);
     this.#judged.set(identity, judged);
-    this.#debts.explain(noticeOf(child, judged.cause, Date.now()));
+    this.#debts.explain(
+      noticeOf(child, judged.cause, Date.now(), dump, this.#jobTimeouts.givenUpBy(identity)),
+    );
     const death: LastDeath = { atMs: Date.now(), identity, pid, code, signal, cause: judged.cause };
-    if (slot) this.#last.set(index, { record: childRecord(slot, child, sample, death), death });
+    if (slot) {
+      const record = childRecord(slot, child, sample, death);
+      this.#last.set(index, { record, death });
+      this.#onlookers.died({ child: record, death: judged, code, signal });
+    }
     this.#enqueue({ type: 'childExited', slot: index, identity, drained, held });
     this.#judged.delete(identity);
     this.#children.delete(identity);
     this.#samples.delete(pid);
     this.#lostHosts.onChildGone(identity);
     this.#limits.forget(child);
+    this.#watchdogs.forget(child);
+    this.#dumps.forget(child);
+    this.#jobTimeouts.forget(child);
+    this.#idleChildren.forget(child);
+    this.#captures.forget(child);
   }
 
   #announceExit(effect: Extract<Effect, { type: 'announceExit' }>): void {
@@ -366,6 +537,10 @@ export class MasterShell {
   #tick(): void {
     this.#enqueue({ type: 'tick' });
     for (const owner of this.#debts.takeGone()) this.#enqueue({ type: 'predecessorFound', owner });
+    this.#watchdogs.look();
+    this.#dumps.look();
+    this.#onlookers.ticked(this.view);
+    this.#jobTimeouts.look();
     void this.#sample();
   }
 
@@ -394,6 +569,20 @@ export class MasterShell {
     }
   }
 
+  #viewOf(info: MasterInfo): MasterView {
+    const state = () => this.#state;
+    const records = () => this.#state.slots.flatMap((slot) => this.#records(slot));
+    return {
+      info,
+      get state() {
+        return state();
+      },
+      get children() {
+        return records();
+      },
+    };
+  }
+
   #report(clockOffsetMs: number): MasterReport {
     const { info } = this.#parts;
     const { phase, generation, slots } = this.#state;
@@ -406,6 +595,8 @@ export class MasterShell {
       children: records.map((record) => onRedisClock(record, clockOffsetMs)),
       owed: this.#debts.list,
       jobMemory: this.#jobLedger.records,
+      jobDurations: this.#usualDurations.records,
+      clockOffsetMs,
     };
   }
 
@@ -420,9 +611,13 @@ export class MasterShell {
   /** Whoever sits in a slot, comes to it or leaves it; an empty one shows its last child. */
   #records(slot: Slot): ChildRecord[] {
     const last = this.#last.get(slot.index);
+    const record = (child: ChildHandle): ChildRecord => {
+      const block = this.#state.blocks[child.identity];
+      return childRecord(slot, child, this.#samples.get(child.pid), last?.death ?? null, block);
+    };
     const records = childrenOf(slot).flatMap(({ identity }) => {
       const child = this.#children.get(identity);
-      return child ? [childRecord(slot, child, this.#samples.get(child.pid), last?.death ?? null)] : [];
+      return child ? [record(child)] : [];
     });
     if (records.length > 0 || !last) return records;
     return [emptySeatRecord(slot, last.record, last.death)];
@@ -436,6 +631,13 @@ export class MasterShell {
       const handle = this.#children.get(identity);
       return isAble && handle ? [{ identity, workers: handle.workers }] : [];
     });
+  }
+
+  /** One that could do something in its place. */
+  #siblingOf({ identity, group }: ChildHandle): ChildHandle | null {
+    const helpers = this.#helpers().map((helper) => this.#children.get(helper.identity));
+    const siblings = helpers.filter((other) => other?.group === group && other.identity !== identity);
+    return siblings.find((other) => other && !this.#state.blocks[other.identity]) ?? null;
   }
 
   #slot(index: number): Slot | undefined {

@@ -4,18 +4,19 @@ import type { SupervisorEvent } from '../supervisor/events.js';
 
 /** Within this, a second INT is an echo of the first: terminals and supervisors send several. */
 const SECOND_INT_AFTER_MS = 1_000;
-const STDOUT = 1;
+const STANDARD_STREAMS = [0, 1, 2];
 
 export interface SignalListener {
   onEvent(event: SupervisorEvent, signal: NodeJS.Signals): void;
-  /** A signal that this version has no use for. */
-  onUnused(signal: NodeJS.Signals): void;
+  /** Every child is to be dumped. */
+  onDump(): void;
 }
 
 /** @returns takes the handlers away again */
 export function listenToSignals(listener: SignalListener): () => void {
   let firstIntAtMs: number | null = null;
-  const hadTerminal = isatty(STDOUT);
+  // `swarm … | tee log` has its terminal elsewhere than at stdout
+  const terminals = STANDARD_STREAMS.filter((fd) => isatty(fd));
   const on: Partial<Record<NodeJS.Signals, (signal: NodeJS.Signals) => void>> = {
     SIGTERM: (signal) => listener.onEvent({ type: 'stopRequested' }, signal),
     SIGINT: (signal) => {
@@ -28,11 +29,11 @@ export function listenToSignals(listener: SignalListener): () => void {
     SIGCONT: (signal) => listener.onEvent({ type: 'resumeRequested', slot: null }, signal),
     SIGHUP: (signal) => {
       // a terminal that closed is none any more, and takes its programs with it
-      const closed = hadTerminal && !isatty(STDOUT);
+      const closed = terminals.some((fd) => !isatty(fd));
       listener.onEvent({ type: closed ? 'stopRequested' : 'rollRequested' }, signal);
     },
     SIGUSR2: (signal) => listener.onEvent({ type: 'rollRequested' }, signal),
-    SIGTTIN: (signal) => listener.onUnused(signal),
+    SIGTTIN: () => listener.onDump(),
     // node would open a debugger port
     SIGUSR1: () => {},
   };

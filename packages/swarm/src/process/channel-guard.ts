@@ -2,8 +2,8 @@
  * What a child writes into its IPC channel is parsed by node before we see it, and node throws at what is
  * no JSON and at internal messages out of turn: from its own event handlers, where nobody can catch it.
  * No child may take its master down, so such an error is caught as the last resort of the process, and
- * told to whoever reads the channel that it came from. Every other uncaught error ends the master, as it
- * would without this: it is a defect of our own.
+ * told to whoever reads the channel that it came from. Every other uncaught error ends the process, as it
+ * would without this, unless the process is a program with a handler of its own.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 
@@ -25,6 +25,7 @@ export class ChannelGuard {
 function onUncaught(error: Error): void {
   const guard = channels.getStore();
   if (guard && isOfChannel(error)) return guard.onBroken(error);
+  if (process.listenerCount('uncaughtException') > 1) return;
   process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`);
   process.exit(1);
 }

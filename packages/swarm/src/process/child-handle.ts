@@ -5,12 +5,15 @@
  * a child said with its last breath (which jobs it took, what killed it) counts.
  */
 import type { ChildProcess } from 'node:child_process';
+import { Duplex } from 'node:stream';
 import type { ActiveJob, Beat, ChildMessage, JobRef, MasterMessage, WorkerInfo } from '../protocol.js';
 import { parseChildMessage, wrap } from '../protocol.js';
+import { WATCHDOG_FD, type WatchdogMessage } from '../watchdog-protocol.js';
 import { heapOomLine, isAbort } from './exit-cause.js';
 import type { Forked } from './fork.js';
 import { forwardOutput, LastLines } from './output.js';
 import { readStartTicks } from './proc.js';
+import { WatchdogPipe } from './watchdog-pipe.js';
 
 /** A pipe that the kernel has closed is read to its end well within this. */
 const LAST_WORDS_MS = 100;
@@ -27,9 +30,15 @@ export interface Exit {
 
 export interface ChildListener {
   onMessage(child: ChildHandle, message: ChildMessage): void;
+  onWatchdog(child: ChildHandle, message: WatchdogMessage): void;
   onMalformed(child: ChildHandle, why: string): void;
   onLine(child: ChildHandle, stream: 'stdout' | 'stderr', text: string): void;
   onExit(child: ChildHandle, exit: Exit): void;
+}
+
+/** It has said that it holds no job any more. */
+export function isDrained({ drained }: Pick<ChildHandle, 'drained'>): boolean {
+  return drained !== null && drained.error === null && !drained.left?.length;
 }
 
 export class ChildHandle {
@@ -43,9 +52,13 @@ export class ChildHandle {
   beat: Beat | null = null;
   concurrency = 0;
   canRelease = false;
+  /** It may hold leases of limiters. */
+  usesLimits = false;
   readonly workers: WorkerInfo[] = [];
   /** Jobs in its hands that wait for their turn to run alone. */
   waiting: JobRef[] = [];
+  /** Of its queues, those with a timeout of their own; null: none at all. */
+  readonly jobTimeouts = new Map<string, number | null>();
   uncaught: Extract<ChildMessage, { type: 'uncaught' }> | null = null;
   drained: Extract<ChildMessage, { type: 'drained' }> | null = null;
   exit: Exit | null = null;
@@ -54,6 +67,11 @@ export class ChildHandle {
   /** Native addons that it has loaded: files. */
   readonly addons: string[] = [];
 
+  /** null: it has none. */
+  readonly watchdog: WatchdogPipe | null;
+
+  /** null: nothing since the last beat. */
+  #jobsSeen: ActiveJob[] | null = null;
   #heapOom: { line: string; atMs: number } | null = null;
   readonly #process: ChildProcess;
   readonly #listener: ChildListener;
@@ -72,12 +90,18 @@ export class ChildHandle {
     this.pid = forked.pid;
     this.identity = forked.identity;
     this.pidStartTicks = readStartTicks(forked.pid);
+    this.watchdog = this.#openWatchdog();
     this.#listen();
   }
 
   /** Jobs it was last known to run. */
   get jobs(): readonly ActiveJob[] {
-    return this.beat?.jobs ?? [];
+    return this.#jobsSeen ?? this.beat?.jobs ?? [];
+  }
+
+  /** What its watchdog has seen in its hands: a loop that stood still since a job's first moment sent no beat of it. */
+  sawJobs(jobs: readonly ActiveJob[]): void {
+    this.#jobsSeen = jobs.map(({ queue, id, name, startedAtMs }) => ({ queue, id, name, startedAtMs }));
   }
 
   /** V8's last words, if they are about a full heap; a sandboxed processor may have said them long before. */
@@ -109,6 +133,15 @@ export class ChildHandle {
         // ESRCH: nobody is left
       }
     }
+  }
+
+  #openWatchdog(): WatchdogPipe | null {
+    const pipe: unknown = this.#process.stdio[WATCHDOG_FD];
+    if (!(pipe instanceof Duplex)) return null;
+    return new WatchdogPipe(pipe, {
+      onMessage: (message) => this.#listener.onWatchdog(this, message),
+      onMalformed: (why) => this.#listener.onMalformed(this, why),
+    });
   }
 
   #listen(): void {
@@ -173,6 +206,14 @@ export class ChildHandle {
       case 'workerStarted':
         this.workers.push(message.worker);
         break;
+      case 'workerEnded': {
+        const { queue, tokenPrefix } = message.worker;
+        const at = this.workers.findIndex(
+          (known) => known.queue === queue && known.tokenPrefix === tokenPrefix,
+        );
+        if (at !== -1) this.workers.splice(at, 1);
+        break;
+      }
       case 'ready':
         this.readyAtMs = Date.now();
         this.concurrency = message.concurrency;
@@ -181,10 +222,14 @@ export class ChildHandle {
       case 'beat':
         this.beatAtMs = Date.now();
         this.beat = message.beat;
+        this.#jobsSeen = null;
         this.concurrency = message.beat.concurrency;
         break;
       case 'waiting':
         this.waiting = message.jobs;
+        break;
+      case 'jobTimeouts':
+        for (const { queue, timeoutMs } of message.queues) this.jobTimeouts.set(queue, timeoutMs);
         break;
       case 'uncaught':
         this.uncaught ??= message;
@@ -192,13 +237,23 @@ export class ChildHandle {
       case 'drained':
         this.drained = message;
         break;
+      case 'limitsUsed':
+        this.usesLimits = true;
+        break;
       case 'addonLoaded':
         if (this.addons.length < MAX_ADDONS && !this.addons.includes(message.file))
           this.addons.push(message.file);
         break;
       case 'released':
       case 'swept':
+      case 'leasesFreed':
+      case 'locksExtended':
+      case 'notConsuming':
+      case 'queueSeen':
       case 'jobMemory':
+      case 'jobDurations':
+      case 'captureBegun':
+      case 'captured':
       case 'draining':
       case 'log':
         break;

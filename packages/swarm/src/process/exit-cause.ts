@@ -21,6 +21,8 @@ export interface ExitFacts {
   /** Asked for at a SIGKILL. */
   oom: OomEvidence | null;
   addons: readonly string[];
+  /** Where a dump saw it hang; empty or missing: none did. */
+  hangsIn?: string | undefined;
 }
 
 export interface Judgement {
@@ -74,6 +76,8 @@ function causeOf({
   if (killedFor && signal === 'SIGKILL')
     return killedFor === 'stop-timeout' ? LEFT[leavesFor ?? 'stop'] : killedFor;
   if (drained && code === 0) return LEFT[leavesFor ?? 'stop'];
+  // with whatever code, and also if its jobs could not be handed back in time: it was told to
+  if (leavesFor && code !== null && !uncaught) return LEFT[leavesFor];
   if (signal === 'SIGKILL' && oom && (oom.kernelLog !== null || oom.counted > 0)) return 'oom-kill';
   if (isAbort(signal) && heapOom) return 'heap-oom';
   if (uncaught) return 'uncaught';
@@ -91,8 +95,12 @@ const WORDS: Record<DeathCause, (facts: ExitFacts) => Words> = {
   recycled: left,
   'boot-timeout': () => ({ summary: 'was not ready in time (--boot-timeout): killed by its master' }),
   'max-memory-hard': () => ({ summary: 'RSS passed --max-memory-hard: killed by its master' }),
-  stuck: () => ({ summary: 'its loop did not turn any more (--stuck-kill-after): killed by its master' }),
-  'job-timeout': () => ({ summary: 'a job passed --job-timeout: killed by its master' }),
+  stuck: ({ hangsIn }) => ({
+    summary: `its loop did not turn any more (--stuck-kill-after)${hangsIn ? `, in ${hangsIn}` : ''}: killed by its master`,
+  }),
+  'job-timeout': () => ({
+    summary: "a job was past its time (--job-timeout, or its queue's jobTimeoutMs): killed by its master",
+  }),
   'oom-kill': ({ oom }) => ({ summary: oomWords(oom) }),
   'heap-oom': ({ heapOom }) => ({
     summary: heapOom ?? '',
@@ -103,8 +111,9 @@ const WORDS: Record<DeathCause, (facts: ExitFacts) => Words> = {
   exit: exitWords,
 };
 
-function left({ killedFor, leavesFor, signal }: ExitFacts): Words {
+function left({ killedFor, leavesFor, signal, code }: ExitFacts): Words {
   const told = `told to leave (${leavesFor ?? 'stop'})`;
+  if (code) return { summary: `${told}, and left with exit code ${code}` };
   if (killedFor && signal === 'SIGKILL') {
     return { summary: `${told}, was still there when its time was up: killed by its master` };
   }
@@ -156,9 +165,9 @@ function killHint(oom: OomEvidence | null): string {
   );
 }
 
-function exitWords({ code, leavesFor, wasReady }: ExitFacts): Words {
+function exitWords({ code, wasReady }: ExitFacts): Words {
   const known = code === null ? undefined : NODE_CODES[code];
-  const when = leavesFor ? ', while it was leaving' : wasReady ? '' : ', before it was ready';
+  const when = wasReady ? '' : ', before it was ready';
   return { summary: `ended itself with exit code ${code ?? 'unknown'}${when}${known ? ` (${known})` : ''}` };
 }
 

@@ -50,7 +50,7 @@ export async function forkChild(order: ForkOrder): Promise<Forked> {
   const limits = heapFlags(group, config.nodeArguments, env['NODE_OPTIONS']);
   const options: ForkOptions = {
     detached: true,
-    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc', ...(config.watchdog ? (['pipe'] as const) : [])],
     execArgv: [...limits, ...config.nodeArguments, ...loaderArguments(config.app), '--import', PRELOAD],
     env,
   };

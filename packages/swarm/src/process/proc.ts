@@ -49,8 +49,24 @@ export function readStat(pid: number): ProcStat | null {
   return text === null ? null : parseStat(text);
 }
 
+/** The same of one thread; the first thread of a process has its pid. */
+export function readThreadStat(pid: number, tid: number): ProcStat | null {
+  const text = isPid(pid) && isPid(tid) ? read(`/proc/${pid}/task/${tid}/stat`) : null;
+  return text === null ? null : parseStat(text);
+}
+
 export function readStartTicks(pid: number): number | null {
   return readStat(pid)?.startTicks ?? null;
+}
+
+/**
+ * Whether the very process still runs, not another that was given its pid. Where nobody may read when a process
+ * started (`hidepid`, `ProtectProc=`), a pid that is alive is taken for it: who errs so waits, and takes nothing away.
+ */
+export function isSameProcess(pid: number, startTicks: number | null): boolean {
+  if (!isAlive(pid)) return false;
+  const now = readStartTicks(pid);
+  return startTicks === null || now === null || now === startTicks;
 }
 
 /** Whether a process with this pid runs. A zombie, dead and not yet waited for, does not. */

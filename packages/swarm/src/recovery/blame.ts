@@ -8,7 +8,10 @@
  */
 import type { Blame, DeathNotice } from '../protocol.js';
 
-/** Ended from within, or by what a job did. Leaving as told, failing to boot and losing a host are no job's fault. */
+/**
+ * Ended from within, or by what a job did. Leaving as told, failing to boot and losing a host are no job's fault; a job
+ * that is past its time fails, which is charge enough.
+ */
 const COUNTED: ReadonlySet<string> = new Set([
   'uncaught',
   'exit',
@@ -17,7 +20,6 @@ const COUNTED: ReadonlySet<string> = new Set([
   'heap-oom',
   'max-memory-hard',
   'stuck',
-  'job-timeout',
 ]);
 
 export interface Evidence extends Blame {

@@ -5,11 +5,12 @@ import type { ActiveJob } from '../protocol.js';
 import { findHeldJobs } from './held-jobs.js';
 import { jobOf, moveToWait, wake } from './move-job.js';
 
-/** Returns the jobs that are back in their queue. */
+/** Returns the jobs that are back in their queue. What was given up stays where it is. */
 export async function handBack(workers: Workers): Promise<ActiveJob[]> {
   const held = workers.held;
-  const moved = await Promise.all(held.map(({ job, token }) => moveToWait(job, token)));
-  const handedBack = held.filter((_, at) => moved[at]);
+  const unfinished = held.filter(({ givenUp }) => !givenUp);
+  const moved = await Promise.all(unfinished.map(({ job, token }) => moveToWait(job, token)));
+  const handedBack = unfinished.filter((_, at) => moved[at]);
   for (const job of handedBack) {
     job.stale = true;
     // it is no longer ours to renew, and BullMQ would say so on the app's stderr

@@ -23,17 +23,26 @@ export function jobOf(worker: BullWorker, id: string): BullJob {
 }
 
 /** Fails it for good, whatever attempts it has left, and tells the app's listeners. false: it was no longer ours. */
-export async function failForGood(
+export function failForGood(worker: BullWorker, id: string, token: string, reason: string): Promise<boolean> {
+  return fail(worker, id, token, { name: 'UnrecoverableError', reason });
+}
+
+/** Fails it as if it had thrown: an attempt is charged, and if it has more, it is tried again. false: it was no longer ours. */
+export function failOnce(worker: BullWorker, id: string, token: string, reason: string): Promise<boolean> {
+  return fail(worker, id, token, { name: 'JobTimeoutError', reason });
+}
+
+async function fail(
   worker: BullWorker,
   id: string,
   token: string,
-  reason: string,
+  { name, reason }: { name: string; reason: string },
 ): Promise<boolean> {
-  // the whole job: what happens to its parent, and whether it is kept, is in its options
+  // the whole job: what happens to its parent, and whether it is kept or tried again, is in its options
   const job = await worker.Job.fromId(worker, id);
   if (!job) return false;
   const error = new Error(reason);
-  error.name = 'UnrecoverableError';
+  error.name = name;
   // where it was made says nothing about the job
   error.stack = `${error.name}: ${reason}`;
   const failed = await unlessLost(() => job.moveToFailed(error, token, false));

@@ -21,20 +21,27 @@ export interface Orphan {
 /** What the children of `predecessors` may have left behind. Pure. */
 export function orphansOf(predecessors: readonly MasterRecord[]): Orphan[] {
   return predecessors.flatMap((master) => [
+    // what is owed of a child is more than its record in an empty seat says
     ...master.owed.map(({ owner, holdings }): Orphan => {
       return { owner, master: master.identity, pid: 0, pidStartTicks: null, gone: true, holdings };
     }),
-    ...master.children.map((child): Orphan => {
-      const { identity: owner, pid, pidStartTicks } = child;
-      const gone = child.state === 'backoff' || child.state === 'failed';
-      return {
-        owner,
-        master: master.identity,
-        pid,
-        pidStartTicks,
-        gone,
-        holdings: holdingsOf(child.workers, child.jobs),
-      };
-    }),
+    ...master.children
+      .filter(({ identity }) => !isOwed(master, identity))
+      .map((child): Orphan => {
+        const { identity: owner, pid, pidStartTicks } = child;
+        const gone = child.state === 'backoff' || child.state === 'failed';
+        return {
+          owner,
+          master: master.identity,
+          pid,
+          pidStartTicks,
+          gone,
+          holdings: holdingsOf(child.workers, child.jobs),
+        };
+      }),
   ]);
+}
+
+function isOwed({ owed }: MasterRecord, identity: string): boolean {
+  return owed.some(({ owner }) => owner === identity);
 }

@@ -1,5 +1,6 @@
 /**
- * Puts a dead child's jobs back in their queues, or fails those that are to blame for too many deaths.
+ * Puts a dead child's jobs back in their queues, or fails those that are to blame for too many deaths, or were
+ * given up before.
  * Runs in a living child, on the connections of its own Workers.
  *
  * The steps are: find all, charge all, move all. A releaser may die between any two of them, and another
@@ -12,7 +13,7 @@ import type { DeathNotice, Holding, JobRef, ReleasedJob } from '../protocol.js';
 import { isTooMuch, judge, noteOf, quarantineReason } from './blame.js';
 import { type FoundJob, findHeldJobs } from './held-jobs.js';
 import { luaScript } from './lua-script.js';
-import { failForGood, jobOf, moveToWait, wake } from './move-job.js';
+import { failForGood, failOnce, jobOf, moveToWait, wake } from './move-job.js';
 
 const CHARGE = luaScript('charge');
 const MAX_NOTES = 20;
@@ -57,7 +58,7 @@ export async function releaseHoldings(workers: Workers, order: ReleaseOrder): Pr
   });
   await within(Promise.all(charges), patienceMs);
   const moves = charges.map(async (charged, at) => {
-    const jobs = await Promise.all((await charged).map((job) => move(job, order.quarantineAfter)));
+    const jobs = await Promise.all((await charged).map((job) => move(job, order)));
     const { worker } = served[at] as { worker: BullWorker };
     if (jobs.some(({ outcome }) => outcome === 'released')) await wake(worker);
     return jobs;
@@ -133,13 +134,18 @@ async function charge(
   };
 }
 
-async function move(job: ChargedJob, quarantineAfter: number | null): Promise<ReleasedJob> {
+async function move(job: ChargedJob, { death, quarantineAfter }: ReleaseOrder): Promise<ReleasedJob> {
   const { worker, queue, id, name, token, blame, notes } = job;
   const finished: ReleasedJob = { queue, id, name, outcome: 'finished', blame: null };
   if (job.isLost) return finished;
   if (job.quarantined && quarantineAfter !== null) {
     const failed = await failForGood(worker, id, token, quarantineReason(blame, notes, quarantineAfter));
     return failed ? { queue, id, name, outcome: 'quarantined', blame } : finished;
+  }
+  const givenUp = death?.givenUp?.find((other) => isSame(job, other));
+  if (givenUp) {
+    const failed = await failOnce(worker, id, token, givenUp.reason);
+    return failed ? { queue, id, name, outcome: 'failed', blame } : finished;
   }
   const moved = await moveToWait(jobOf(worker, id), token);
   return moved ? { queue, id, name, outcome: 'released', blame } : finished;

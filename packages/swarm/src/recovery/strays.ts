@@ -1,9 +1,11 @@
 /**
- * Gives back jobs that this child fetched without knowing: the reply was lost with the connection, and
- * ioredis sent the fetch again after it reconnected. Such a job is active under a token of ours, nobody
- * runs it and nobody renews its lock; BullMQ would find it only when that has run out.
+ * Gives back jobs that are active under a token of ours although nobody runs them and nobody renews their
+ * locks; BullMQ would find them only when those have run out, and charge them with it. There are two kinds:
+ * a job that this child fetched without knowing, because the reply was lost with the connection, and ioredis
+ * sent the fetch again after it reconnected; and one whose end Redis has refused (READONLY in a fail-over, no
+ * memory left), which BullMQ does not try again.
  *
- * Looked for after a reconnect and at no other time. A job whose reply is still on its way looks the same,
+ * Looked for after a reconnect and after an end that was not heard of, and at no other time. A job whose reply is still on its way looks the same,
  * so only what both of two looks find is a stray, and it is disowned before it is moved: should it come
  * after all, it does not run here.
  */
@@ -13,11 +15,17 @@ import type { JobRef } from '../protocol.js';
 import { findHeldJobs } from './held-jobs.js';
 import { jobOf, moveToWait, wake } from './move-job.js';
 
-const LOOKS_MS = [500, 1_500];
+const FIRST_LOOK_MS = 500;
+const SECOND_LOOK_MS = 1_500;
+
+/** While Redis refuses what gives them back. */
+const RETRY_MS = 2_000;
 
 interface Link {
   workers: Set<BullWorker>;
   timers: NodeJS.Timeout[];
+  /** Something happened since the first look of those that are due. */
+  again: boolean;
 }
 
 export class Strays {
@@ -43,29 +51,65 @@ export class Strays {
     );
   }
 
+  /** A run came to its end, and its job may still be active. */
+  suspect(worker: BullWorker): void {
+    for (const link of this.#links.values()) {
+      if (!link.workers.has(worker)) continue;
+      if (link.timers.length === 0) this.#lookSoon(link);
+      else link.again = true;
+    }
+  }
+
   #watchClient(client: BullClient, worker: BullWorker): void {
     const known = this.#links.get(client);
-    const link = known ?? { workers: new Set(), timers: [] };
+    const link = known ?? { workers: new Set(), timers: [], again: false };
     link.workers.add(worker);
-    worker.on('closed', () => link.workers.delete(worker));
+    worker.on('closed', () => {
+      link.workers.delete(worker);
+      if (link.workers.size > 0) return;
+      for (const timer of link.timers) clearTimeout(timer);
+      this.#links.delete(client);
+    });
     if (known) return;
     this.#links.set(client, link);
     // it is ready now: the next time is after a reconnect
-    client.on('ready', () => this.#onReconnected(link));
+    client.on('ready', () => {
+      if (link.workers.size > 0) this.#lookSoon(link);
+    });
   }
 
-  #onReconnected(link: Link): void {
+  #lookSoon(link: Link, inMs = 0): void {
     for (const timer of link.timers) clearTimeout(timer);
-    let seen: ReadonlySet<string> | null = null;
-    link.timers = LOOKS_MS.map((afterMs, at) => {
-      const look = async (): Promise<void> => {
+    link.again = false;
+    let seen: ReadonlySet<string> = new Set();
+    const [first, second] = [
+      async () => {
+        seen = new Set((await this.#find(link)).map(({ key }) => key));
+      },
+      async () => {
         const strays = await this.#find(link);
-        if (at === 0) seen = new Set(strays.map(({ key }) => key));
-        else await this.#giveBack(strays.filter(({ key }) => seen?.has(key)));
-      };
-      // no Redis again: what there is to find is found after the next reconnect
-      return setTimeout(() => void look().catch(() => {}), afterMs).unref();
-    });
+        await this.#giveBack(strays.filter(({ key }) => seen.has(key)));
+      },
+    ];
+    const ended = (refused: boolean): void => {
+      // a reconnect has begun another round
+      if (link.timers !== timers) return;
+      link.timers = [];
+      if (refused) this.#lookSoon(link, RETRY_MS);
+      else if (link.again) this.#lookSoon(link);
+    };
+    const timers = [
+      // what it does not find, the second does not give back
+      setTimeout(() => void first().catch(() => {}), inMs + FIRST_LOOK_MS),
+      setTimeout(() => {
+        second().then(
+          () => ended(false),
+          () => ended(true),
+        );
+      }, inMs + SECOND_LOOK_MS),
+    ];
+    for (const timer of timers) timer.unref();
+    link.timers = timers;
   }
 
   async #find({ workers }: Link): Promise<Stray[]> {

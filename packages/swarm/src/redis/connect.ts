@@ -34,9 +34,25 @@ const MAX_RETRY_DELAY_MS = 1_000;
 
 const lastErrors = new WeakMap<RedisClient, Error>();
 
-/** The last error a connection of ours reported, for messages. */
+/** The last error that a connection of ours reported since it was ready, for messages. */
 export function lastErrorOf(client: RedisClient): Error | undefined {
   return lastErrors.get(client);
+}
+
+/** Of a command that failed for want of a connection: why there is none, as far as anybody says. */
+export function rootCause(client: RedisClient, error: unknown): unknown {
+  const isUnconnected =
+    error instanceof Error &&
+    /^(Stream isn't writeable|Connection is closed)|\b(EPIPE|ECONNRESET)\b/.test(error.message);
+  if (!isUnconnected) return error;
+  const said = lastErrorOf(client)?.message;
+  if (said === undefined)
+    return new Error('no connection: Redis still loads its data, or is silent', { cause: error });
+  // a Redis with too many clients says so and hangs up, before ioredis listens
+  const isHungUp = /\b(EPIPE|ECONNRESET)\b|Connection is closed/.test(said);
+  return new Error(isHungUp ? `Redis hangs up (${said}); has it reached its maxclients?` : said, {
+    cause: error,
+  });
 }
 
 /**
@@ -51,6 +67,7 @@ export function connect(target: RedisTarget, options: ConnectOptions): RedisClie
           clusterOptions(target, options),
         )
       : new Redis(singleOptions(target, options));
+  client.on('ready', () => lastErrors.delete(client));
   let sentinelError: Error | undefined;
   client.on('sentinelError', (error: Error) => {
     sentinelError = error;

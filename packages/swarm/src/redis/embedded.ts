@@ -51,7 +51,7 @@ export interface EmbeddedServer {
    * Stops the server unless somebody else is connected. Close your own connections first, or say what
    * their names begin with. False: it was left running.
    */
-  stopIfUnused(options?: { ownNamePrefix?: string }): Promise<boolean>;
+  stopIfUnused(options?: { ownName?: string }): Promise<boolean>;
   /** Leaves it running. */
   close(): void;
 }
@@ -223,12 +223,12 @@ function handle(paths: StatePaths, settings: Settings, held: Probe, reused: bool
         if (probe.ok) await shutDown(probe);
       });
     },
-    async stopIfUnused({ ownNamePrefix } = {}) {
+    async stopIfUnused({ ownName } = {}) {
       close();
       return await underLock(paths, async () => {
         const probe = await Probe.open(settings, paths.config);
         if (!probe.ok) return false;
-        if (await isUnused(probe, ownNamePrefix)) {
+        if (await isUnused(probe, ownName)) {
           await shutDown(probe);
           return true;
         }
@@ -240,9 +240,9 @@ function handle(paths: StatePaths, settings: Settings, held: Probe, reused: bool
 }
 
 /** Connections that were just closed may still be listed, and `swarm stop` reads its answer just now. */
-async function isUnused(probe: Probe, ownNamePrefix: string | undefined): Promise<boolean> {
+async function isUnused(probe: Probe, ownName: string | undefined): Promise<boolean> {
   for (let look = 0; look < 12; look += 1) {
-    if ((await probe.otherClients(ownNamePrefix)) === 0) return true;
+    if ((await probe.otherClients(ownName)) === 0) return true;
     await sleep(POLL_MS);
   }
   return false;

@@ -10,7 +10,7 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, linkSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isAlive, readStartTicks } from '../process/proc.js';
+import { isSameProcess, readStartTicks } from '../process/proc.js';
 
 export interface Lock {
   release(): void;
@@ -104,12 +104,6 @@ function readHolder(path: string): Holder | null {
   } catch {
     return null;
   }
-}
-
-function isSameProcess(pid: number, startTicks: number | null): boolean {
-  if (!isAlive(pid)) return false;
-  const now = readStartTicks(pid);
-  return startTicks === null || now === null || now === startTicks;
 }
 
 export function codeOf(error: unknown): string {

@@ -68,14 +68,15 @@ export class Probe {
     }
   }
 
-  /** Connections other than this one, and other than those whose name begins with `ownNamePrefix`. */
-  async otherClients(ownNamePrefix?: string): Promise<number> {
+  /** Connections other than this one, and other than those that are named `ownName`, or that and more after a hyphen. */
+  async otherClients(ownName?: string): Promise<number> {
     const ownId = String(await this.#client.client('ID'));
     const list = String(await this.#client.client('LIST'));
     return list.split('\n').filter((line) => {
       const id = /^id=(\d+)/.exec(line)?.[1];
       const name = /(?:^| )name=(\S*)/.exec(line)?.[1] ?? '';
-      return id !== undefined && id !== ownId && !(ownNamePrefix && name.startsWith(ownNamePrefix));
+      const isOwn = ownName !== undefined && (name === ownName || name.startsWith(`${ownName}-`));
+      return id !== undefined && id !== ownId && !isOwn;
     }).length;
   }
 

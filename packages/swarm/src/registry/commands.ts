@@ -16,16 +16,34 @@ import type { RegistryClient } from './reader.js';
 /** `child`: its identity; null: the master with all of its children. */
 export type Command =
   | { type: 'quiet' | 'resume' | 'stop'; child: string | null }
+  | { type: 'dump'; child: string | null }
   | { type: 'roll' }
   | { type: 'recycle'; child: string }
+  | { type: 'profile'; child: string; forMs: number }
+  /** `force`: however large its heap is. */
+  | { type: 'heap'; child: string; force: boolean }
   /** `group` null: the only one. */
   | { type: 'scale'; group: string | null; count: number };
+
+/** Those whose outcome is seen in the process table. */
+export type ControlCommand = Exclude<Command, { type: 'dump' | 'profile' | 'heap' }>;
 
 export interface Answer {
   /** `accepted` and `news` are followed by more; `done` and `failed` are the last. */
   state: 'accepted' | 'news' | 'done' | 'failed';
   /** For people. */
   message: string;
+  /** Dumps that were taken, by their `id`. */
+  dumps?: string[] | undefined;
+  /** What was written, on the child's host. */
+  file?: CapturedFile | undefined;
+}
+
+/** A profile or heap snapshot. */
+export interface CapturedFile {
+  /** Absolute, on the child's host. */
+  path: string;
+  bytes: number;
 }
 
 export interface CommandRequest {
@@ -37,6 +55,9 @@ export interface CommandRequest {
 export const COMMAND_DEADLINE_MS = 600_000;
 /** As of the command line's `--count`. */
 export const MAX_COUNT = 512;
+/** Less says nothing; more is a file that no tool opens. */
+export const MIN_PROFILE_MS = 100;
+export const MAX_PROFILE_MS = 300_000;
 /** A master that takes part answers within a turn of its loop; Redis and a busy host may take their time. */
 const ACCEPT_WITHIN_MS = 5_000;
 /** Its entry may be gone, or look stale, until its next beat: after FLUSHALL, or when Redis was away. */
@@ -236,21 +257,30 @@ function parseCommand(text: string): Command | null {
     return null;
   }
   if (typeof raw !== 'object' || raw === null) return null;
-  const { type, child, group, count } = raw as Record<string, unknown>;
+  const { type, child, group, count, forMs, force } = raw as Record<string, unknown>;
   switch (type) {
     case 'quiet':
     case 'resume':
     case 'stop':
+    case 'dump':
       return child === null || typeof child === 'string' ? { type, child } : null;
     case 'roll':
       return { type };
     case 'recycle':
       return typeof child === 'string' ? { type, child } : null;
+    case 'profile':
+      return typeof child === 'string' && isProfileTime(forMs) ? { type, child, forMs } : null;
+    case 'heap':
+      return typeof child === 'string' && typeof force === 'boolean' ? { type, child, force } : null;
     case 'scale':
       return isCount(count) && (group === null || typeof group === 'string') ? { type, group, count } : null;
     default:
       return null;
   }
+}
+
+export function isProfileTime(value: unknown): value is number {
+  return typeof value === 'number' && value >= MIN_PROFILE_MS && value <= MAX_PROFILE_MS;
 }
 
 /** Of children in a group. */
@@ -260,10 +290,12 @@ export function isCount(value: unknown): value is number {
 
 function parseAnswer(text: string): Answer | null {
   try {
-    const { state, message } = JSON.parse(text) as Answer;
-    return ['accepted', 'news', 'done', 'failed'].includes(state)
-      ? { state, message: String(message) }
-      : null;
+    const { state, message, dumps, file } = JSON.parse(text) as Answer;
+    if (!['accepted', 'news', 'done', 'failed'].includes(state)) return null;
+    const answer: Answer = { state, message: String(message) };
+    if (Array.isArray(dumps)) answer.dumps = dumps.map(String);
+    if (file) answer.file = { path: String(file.path), bytes: Number(file.bytes) };
+    return answer;
   } catch {
     return null;
   }

@@ -12,6 +12,7 @@ import {
   type UncaughtEvidence,
 } from '../death.js';
 import type { Blame } from '../protocol.js';
+import { decodeDigest } from './decode-dump.js';
 import { count, type Fields, fieldsOf, list, numberOf, parse, string, stringOrNull } from './fields.js';
 
 /** null: no record can be made of the text. */
@@ -43,6 +44,7 @@ export function decodeDeathRecord(text: string): DeathRecord | null {
     jobs: list(fields['jobs'], decodeJob),
     stderr: list(fields['stderr'], stringOrNull),
     addons: list(fields['addons'], stringOrNull),
+    dump: decodeDigest(fields['dump']),
     node: string(fields['node']),
   };
 }

@@ -18,6 +18,7 @@ import {
 import type {
   ChildRecord,
   ChildState,
+  JobDurationRecord,
   JobMemoryRecord,
   LastDeath,
   MasterInfo,
@@ -83,7 +84,9 @@ export function decodeMaster(
     info,
     owed: list(parseJson(hash['owed']), decodeOwed),
     jobMemory: list(parseJson(hash['jobMemory']), decodeJobMemory),
+    jobDurations: list(parseJson(hash['jobDurations']), decodeJobDuration),
     rttUs: numberOf(hash['rttUs'] === undefined ? null : Number(hash['rttUs'])),
+    clockOffsetMs: numberOf(hash['clockOffsetMs'] === undefined ? null : Number(hash['clockOffsetMs'])),
   };
   return { master, warnings };
 }
@@ -202,6 +205,18 @@ function decodeJobMemory(value: unknown): JobMemoryRecord | null {
     medianBytes: numberOf(kind['medianBytes']) ?? 0,
     p95Bytes: numberOf(kind['p95Bytes']) ?? 0,
     approximate: kind['approximate'] === true,
+  };
+}
+
+function decodeJobDuration(value: unknown): JobDurationRecord | null {
+  const kind = fieldsOf(value);
+  if (!kind || typeof kind['queue'] !== 'string' || typeof kind['name'] !== 'string') return null;
+  return {
+    queue: kind['queue'],
+    name: kind['name'],
+    runs: count(kind['runs']),
+    medianMs: count(kind['medianMs']),
+    p95Ms: count(kind['p95Ms']),
   };
 }
 

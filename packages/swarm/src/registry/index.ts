@@ -1,9 +1,13 @@
 /**
  * Public API `bullmq-swarm/registry`: what all masters of a namespace say about themselves.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import type { DeathRecord } from '../death.js';
+import type { DumpRecord } from '../dump.js';
+import { type LimiterStatus, readLimits, type StatusRedis } from '../limiter/status.js';
 import type { RedisClient } from '../redis/connect.js';
 import { type DeathQuery, type DeathsReading, readDeaths } from './deaths.js';
+import { type DumpQuery, type DumpsReading, readDumps } from './dumps.js';
 import { checkNamespace, DEFAULT_NAMESPACE } from './keys.js';
 import type { RegistryCommand } from './orders.js';
 import { type QueueLag, queueLags } from './queues.js';
@@ -15,8 +19,10 @@ import {
   type RegistryClient,
   type RegistrySnapshot,
   readSnapshot,
+  type SnapshotOptions,
+  slowJobsOf,
 } from './reader.js';
-import type { JobMemoryOnHost, MasterRecord, RunningJob } from './schema.js';
+import type { JobMemoryOnHost, MasterRecord, RunningJob, SlowJob } from './schema.js';
 import { type CommandOptions, type CommandResult, sendToAll } from './send.js';
 
 export type {
@@ -29,15 +35,31 @@ export type {
   OomEvidence,
   UncaughtEvidence,
 } from '../death.js';
+export type {
+  DumpDigest,
+  DumpJob,
+  DumpKind,
+  DumpRecord,
+  DumpTrigger,
+  Frame,
+  FrameOwner,
+  Heap,
+  NativeSide,
+  PendingIo,
+  StartedProcess,
+} from '../dump.js';
+export type { LimiterStatus } from '../limiter/status.js';
 export type { ActiveJob, Blame, WorkerInfo } from '../protocol.js';
-export type { Answer } from './commands.js';
+export type { Answer, CapturedFile } from './commands.js';
 export type { DeathQuery, DeathsReading } from './deaths.js';
+export type { DumpQuery, DumpsReading } from './dumps.js';
 export type { RegistryCommand } from './orders.js';
 export type { QueueLag } from './queues.js';
-export type { ChildOnHost, RegistryClient, RegistrySnapshot } from './reader.js';
+export type { ChildOnHost, RegistryClient, RegistrySnapshot, SnapshotOptions } from './reader.js';
 export type {
   ChildRecord,
   ChildState,
+  JobDurationRecord,
   JobMemoryOnHost,
   JobMemoryRecord,
   LastDeath,
@@ -45,10 +67,19 @@ export type {
   MasterRecord,
   MasterState,
   RunningJob,
+  SlowJob,
   WorkerRecord,
 } from './schema.js';
 export type { CommandOptions, CommandResult } from './send.js';
 export type { Target } from './target.js';
+
+export interface WatchOptions {
+  /** Default 1 s. */
+  everyMs?: number | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+const WATCH_MS = 1_000;
 
 export interface RegistryOptions {
   /**
@@ -100,6 +131,11 @@ export class Registry {
     return jobsOf(await this.snapshot());
   }
 
+  /** The same, with the multiple of its usual duration that each has run for; the largest first. */
+  async slowJobs(): Promise<SlowJob[]> {
+    return slowJobsOf(await this.snapshot());
+  }
+
   /**
    * How much memory runs of each kind of job leave behind in the children, those that leave most first; kinds
    * of jobs of stale masters are not in it.
@@ -126,9 +162,43 @@ export class Registry {
     return this.#read((client) => readDeaths(client, this.namespace, query));
   }
 
+  /** Stacks and facts taken of children, the newest first. */
+  async dumps(query: DumpQuery = {}): Promise<DumpRecord[]> {
+    return (await this.readDumps(query)).dumps;
+  }
+
+  /** The same, with what was skipped. */
+  readDumps(query: DumpQuery = {}): Promise<DumpsReading> {
+    return this.#read((client) => readDumps(client, this.namespace, query));
+  }
+
+  /**
+   * Limiters of `bullmq-swarm/limiter` that were used on this Redis in the last quarter of an hour, by whatever
+   * program; the last used first, at most `limit` (default 1000).
+   */
+  limits({ limit = 1_000 }: { limit?: number | undefined } = {}): Promise<LimiterStatus[]> {
+    return this.#read((client) => readLimits(client as RegistryClient & StatusRedis, limit));
+  }
+
   /** Masters with Redis's time of the reading, which ages are to be counted from, and what was skipped. */
-  snapshot(): Promise<RegistrySnapshot> {
-    return this.#read((client) => readSnapshot(client, this.namespace));
+  snapshot(options: SnapshotOptions = {}): Promise<RegistrySnapshot> {
+    return this.#read((client) => readSnapshot(client, this.namespace, options));
+  }
+
+  /**
+   * Snapshots for as long as somebody wants the next one, one a second; masters beat each second meanwhile. Ends
+   * when `signal` aborts, and throws what `masters()` rejects with.
+   *
+   * ```ts
+   * for await (const { masters } of registry.watch({ signal })) console.log(masters.length);
+   * ```
+   */
+  async *watch({ everyMs = WATCH_MS, signal }: WatchOptions = {}): AsyncGenerator<RegistrySnapshot, void> {
+    while (!signal?.aborted) {
+      yield await this.snapshot({ watched: true });
+      // an abort ends the loop
+      await delay(everyMs, undefined, signal ? { signal } : {}).catch(() => {});
+    }
   }
 
   /**
@@ -149,7 +219,7 @@ export class Registry {
    * does not answer within 5 s (the command is withdrawn then), `deadlineMs` passed (default 10 min; what is under
    * way goes on). A Redis that goes away meanwhile is waited for. Rejects with a `SwarmError`:
    * `SWARM_NO_TARGET` (nobody, or several, are called that, or it is stale), `SWARM_BAD_TARGET` (a child where a
-   * master is wanted, or the reverse), `SWARM_BAD_COUNT`, or what `masters()` rejects with.
+   * master is wanted, or the reverse), `SWARM_BAD_COUNT`, `SWARM_BAD_FOR`, or what `masters()` rejects with.
    */
   async send(command: RegistryCommand, options: CommandOptions = {}): Promise<CommandResult[]> {
     const connection = await this.#connect();

@@ -13,6 +13,8 @@ export interface RegistryKeys {
   commands(identity: string): string;
   /** list of the answers to one request. */
   reply(id: string): string;
+  /** string: somebody looks on just now, and wants to see more than a beat each 5 s. */
+  watched: string;
   /** string: which master releases what a lost one held. */
   claim(identity: string): string;
   /** capped stream. */
@@ -33,6 +35,7 @@ export function registryKeys(namespace: string): RegistryKeys {
     master: (identity) => `${base}master:${identity}`,
     commands: (identity) => `${base}commands:${identity}`,
     reply: (id) => `${base}reply:${id}`,
+    watched: `${base}watched`,
     claim: (identity) => `${base}lost:${identity}`,
     deaths: `${base}deaths`,
     dumps: `${base}dumps`,

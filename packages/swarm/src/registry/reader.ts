@@ -1,7 +1,14 @@
 /** Reads a whole registry in two round trips, however many masters there are. */
 import { decodeMaster } from './decode.js';
 import { registryKeys } from './keys.js';
-import type { ChildRecord, JobMemoryOnHost, MasterRecord, RunningJob } from './schema.js';
+import type {
+  ChildRecord,
+  JobDurationRecord,
+  JobMemoryOnHost,
+  MasterRecord,
+  RunningJob,
+  SlowJob,
+} from './schema.js';
 
 /** As much of an ioredis client (5 or 6, cluster or not) as reading needs. */
 export interface RegistryClient {
@@ -17,9 +24,27 @@ export interface RegistrySnapshot {
   warnings: string[];
 }
 
+/** Somebody who looks each second is there again long before. */
+const WATCHED_MS = 10_000;
+
+export interface SnapshotOptions {
+  /** Masters are to beat each second for the next 10 s, instead of every 5 s; default false. */
+  watched?: boolean | undefined;
+}
+
 /** Throws `SWARM_BAD_NAMESPACE`, or the client's error when the connection fails. */
-export async function readSnapshot(client: RegistryClient, namespace: string): Promise<RegistrySnapshot> {
+export async function readSnapshot(
+  client: RegistryClient,
+  namespace: string,
+  { watched = false }: SnapshotOptions = {},
+): Promise<RegistrySnapshot> {
   const keys = registryKeys(namespace);
+  // a Redis that is full, or does not let us write, is read all the same
+  if (watched)
+    void client
+      .pipeline([['set', keys.watched, '1', 'PX', String(WATCHED_MS)]])
+      .exec()
+      .catch(() => {});
   const warnings: string[] = [];
   const [members, time] = await run(client, [['zrange', keys.masters, '0', '-1'], ['time']], warnings);
   const redisTimeMs = timeMs(time);
@@ -92,6 +117,38 @@ export function jobsOf(snapshot: RegistrySnapshot): RunningJob[] {
       jobs.map((job) => ({ ...job, identity, slot, pid, host })),
     )
     .sort((a, b) => a.startedAtMs - b.startedAtMs);
+}
+
+/**
+ * The same, those first that run for the largest multiple of what is usual, and last those of which nobody knows it. What
+ * is usual says the job's own master, or where none of that kind has completed there yet, the one that knows most.
+ */
+export function slowJobsOf(snapshot: RegistrySnapshot): SlowJob[] {
+  const masters = snapshot.masters.filter(({ stale }) => !stale);
+  const usual = new Map<string, JobDurationRecord>();
+  for (const { identity, jobDurations } of masters) {
+    for (const kind of jobDurations) {
+      if (kind.runs === 0 || kind.medianMs === 0) continue;
+      usual.set(kindKey(kind, identity), kind);
+      const known = usual.get(kindKey(kind, ''));
+      if (!known || known.runs < kind.runs) usual.set(kindKey(kind, ''), kind);
+    }
+  }
+  return childrenOf(snapshot)
+    .flatMap(({ jobs, identity, slot, pid, host, master }) =>
+      jobs.map((job): SlowJob => {
+        const kind = usual.get(kindKey(job, master)) ?? usual.get(kindKey(job, ''));
+        const usualMs = kind?.medianMs ?? null;
+        const ageMs = Math.max(0, snapshot.redisTimeMs - job.startedAtMs);
+        const multiple = usualMs === null ? null : Math.round((10 * ageMs) / usualMs) / 10;
+        return { ...job, identity, slot, pid, host, usualMs, multiple };
+      }),
+    )
+    .sort((a, b) => (b.multiple ?? -1) - (a.multiple ?? -1) || a.startedAtMs - b.startedAtMs);
+}
+
+function kindKey({ queue, name }: { queue: string; name: string }, master: string): string {
+  return JSON.stringify([queue, name, master]);
 }
 
 /** Kinds of jobs of masters that are not stale, those that leave most memory behind first. */

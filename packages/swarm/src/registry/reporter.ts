@@ -7,6 +7,8 @@ import type { Logger } from '../log.js';
 import type { MasterReport, RegistryWriter } from './writer.js';
 
 const BEAT_MS = 5_000;
+/** While somebody looks on. */
+const WATCHED_BEAT_MS = 1_000;
 /** At most four writes a second, however much happens. */
 const COALESCE_MS = 250;
 /** While Redis is away: how often to try, and how often to say so. */
@@ -27,11 +29,13 @@ export class Reporter {
   #changedMeanwhile = false;
   #lastWriteAtMs = Number.NEGATIVE_INFINITY;
   #rttUs: number | null = null;
+  #isWatched = false;
   /** Redis's clock minus ours: hosts need not agree on the time, a registry must. */
   #clockOffsetMs = 0;
   /** Monotonic; null while Redis answers. */
   #lostAtMs: number | null = null;
-  #saidAtMs = 0;
+  /** Monotonic; null: nothing was said of this loss. */
+  #saidAtMs: number | null = null;
   #closed = false;
 
   constructor(parts: {
@@ -90,7 +94,8 @@ export class Reporter {
       this.#timer = null;
       this.#writing = this.#write().finally(() => {
         this.#writing = null;
-        const soon = this.#changedMeanwhile ? COALESCE_MS : BEAT_MS;
+        const nextMs = this.#isWatched ? WATCHED_BEAT_MS : BEAT_MS;
+        const soon = this.#changedMeanwhile ? COALESCE_MS : nextMs;
         this.#changedMeanwhile = false;
         this.#schedule(this.#lostAtMs === null ? soon : RETRY_MS);
       });
@@ -100,12 +105,13 @@ export class Reporter {
   async #write(): Promise<void> {
     this.#lastWriteAtMs = performance.now();
     try {
-      const { redisTimeMs, rttUs, stale } = await this.#writer.beat(
+      const { redisTimeMs, rttUs, stale, isWatched } = await this.#writer.beat(
         this.#snapshot(this.#clockOffsetMs),
         this.#rttUs,
       );
       const isFirst = this.#rttUs === null;
       this.#rttUs = rttUs;
+      this.#isWatched = isWatched;
       this.#clockOffsetMs = Math.round(redisTimeMs + rttUs / 2_000 - Date.now());
       // the first was written before the offset was known
       if (isFirst && Math.abs(this.#clockOffsetMs) > NOTABLE_OFFSET_MS) this.#changedMeanwhile = true;
@@ -122,9 +128,10 @@ export class Reporter {
     if (this.#lostAtMs === null) {
       this.#lostAtMs = nowMs;
       this.#onLost();
-    } else if (nowMs - this.#saidAtMs < REPEAT_MS) {
+      // said at the next try: a connection that breaks does not say why, one that cannot be made does
       return;
     }
+    if (this.#saidAtMs !== null && nowMs - this.#saidAtMs < REPEAT_MS) return;
     this.#saidAtMs = nowMs;
     this.#log.error(
       'registry is not written: Redis does not take it; children go on, and it is tried every second',
@@ -139,7 +146,11 @@ export class Reporter {
     if (this.#lostAtMs === null) return;
     const lostForMs = performance.now() - this.#lostAtMs;
     this.#lostAtMs = null;
-    this.#log.info('registry is written again', { after: `${(lostForMs / 1_000).toFixed(1)}s` });
+    const wasSaid = this.#saidAtMs !== null;
+    this.#saidAtMs = null;
+    this.#log[wasSaid ? 'info' : 'debug']('registry is written again', {
+      after: `${(lostForMs / 1_000).toFixed(1)}s`,
+    });
     this.#onBack();
   }
 }

@@ -111,6 +111,17 @@ export interface JobMemoryOnHost extends JobMemoryRecord {
   tag: string;
 }
 
+/** How long completed jobs of one kind take in the children of a master: an entry of the field `jobDurations`, JSON. */
+export interface JobDurationRecord {
+  queue: string;
+  name: string;
+  /** Since the master started. */
+  runs: number;
+  /** Of the last thousand or two, within 5 %. */
+  medianMs: number;
+  p95Ms: number;
+}
+
 /** One master with its children, as `swarm ps --json` prints it. */
 export interface MasterRecord {
   identity: string;
@@ -131,8 +142,12 @@ export interface MasterRecord {
   owed: Owed[];
   /** By kind of job, those that leave most behind first; at most 100. */
   jobMemory: JobMemoryRecord[];
+  /** By kind of job, those that take longest first; at most 100. */
+  jobDurations: JobDurationRecord[];
   /** Last round trip of a beat, microseconds. */
   rttUs: number | null;
+  /** Redis's clock minus its host's, ms; null: not known yet, or written by a version that did not say it. */
+  clockOffsetMs: number | null;
 }
 
 /** One running job, as `swarm jobs --json` prints it. */
@@ -141,4 +156,12 @@ export interface RunningJob extends ActiveJob {
   slot: number;
   pid: number;
   host: string;
+}
+
+/** One running job, as `swarm jobs --slow --json` prints it. */
+export interface SlowJob extends RunningJob {
+  /** What jobs of that queue and name usually take, the median; null: none has completed yet. */
+  usualMs: number | null;
+  /** For how long it has run, as a multiple of that. */
+  multiple: number | null;
 }

@@ -1,5 +1,5 @@
 /** Carries out a public command: one order a master, and what came of each. */
-import { type Answer, COMMAND_DEADLINE_MS, sendCommand } from './commands.js';
+import { type Answer, type CapturedFile, COMMAND_DEADLINE_MS, sendCommand } from './commands.js';
 import { type Order, ordersOf, type RegistryCommand } from './orders.js';
 import { type RegistryClient, readSnapshot } from './reader.js';
 import type { Target } from './target.js';
@@ -12,6 +12,10 @@ export interface CommandResult {
   state: 'done' | 'failed';
   /** For people. */
   message: string;
+  /** Of `dump`: the dumps, by their `id`. */
+  dumps?: string[] | undefined;
+  /** Of `profile` and `heap`: what was written, on the child's host. */
+  file?: CapturedFile | undefined;
 }
 
 export interface CommandOptions {
@@ -30,13 +34,14 @@ export async function sendToAll(
   const { masters } = await readSnapshot(client, namespace);
   const orders = ordersOf(command, masters);
   const send = async ({ target, command }: Order): Promise<CommandResult> => {
-    const { state, message } = await sendCommand(client, command, {
+    const { state, message, dumps, file } = await sendCommand(client, command, {
       namespace,
       master: target.master.identity,
       deadlineMs,
       onAnswer: (answer) => onAnswer?.(answer, target),
     });
-    return resultOf(target, state === 'done' ? 'done' : 'failed', message);
+    const result = resultOf(target, state === 'done' ? 'done' : 'failed', message);
+    return { ...result, ...(dumps ? { dumps } : {}), ...(file ? { file } : {}) };
   };
   return command.type === 'roll' ? oneByOne(orders, send) : Promise.all(orders.map(send));
 }

@@ -5,9 +5,16 @@
  *
  * Nothing a record holds makes a beat fail: what has no JSON form is left out.
  */
-import type { RedisClient } from '../redis/connect.js';
+import { type RedisClient, rootCause } from '../redis/connect.js';
 import { type RegistryKeys, registryKeys } from './keys.js';
-import type { ChildRecord, JobMemoryRecord, MasterInfo, MasterState, Owed } from './schema.js';
+import type {
+  ChildRecord,
+  JobDurationRecord,
+  JobMemoryRecord,
+  MasterInfo,
+  MasterState,
+  Owed,
+} from './schema.js';
 
 /** All that a master says of itself. */
 export interface MasterReport {
@@ -18,6 +25,9 @@ export interface MasterReport {
   children: readonly ChildRecord[];
   owed: readonly Owed[];
   jobMemory: readonly JobMemoryRecord[];
+  jobDurations: readonly JobDurationRecord[];
+  /** Redis's clock minus this host's, ms, as of the beat before; missing: not known yet. */
+  clockOffsetMs?: number | undefined;
 }
 
 export interface BeatReply {
@@ -27,6 +37,8 @@ export interface BeatReply {
   rttUs: number;
   /** Identities of masters that are stale. */
   stale: string[];
+  /** Somebody looks on: see `watched` of the keys. */
+  isWatched: boolean;
 }
 
 /** Three beats of 5 s. */
@@ -37,7 +49,7 @@ export const KEEP_AFTER_MS = 3_600_000;
 const MAX_JOB_NAME_LENGTH = 256;
 
 /**
- * KEYS: masters, master:<identity>. ARGV: identity, stale ms, keep ms, then field, value, …
+ * KEYS: masters, master:<identity>, watched. ARGV: identity, stale ms, keep ms, then field, value, …
  * DEL comes first on purpose: a script that has written may go on when Redis is out of memory, so a full
  * Redis still shows who is alive.
  */
@@ -54,11 +66,12 @@ redis.call('PEXPIRE', KEYS[2], keep)
 redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. string.format('%.0f', now - keep))
 redis.call('PEXPIRE', KEYS[1], keep + tonumber(ARGV[2]))
-return { now, redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now), 'LIMIT', 0, 100) }
+return { now, redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now), 'LIMIT', 0, 100),
+  redis.call('EXISTS', KEYS[3]) }
 `;
 
 type ScriptedClient = RedisClient & {
-  swarmBeat(mastersKey: string, masterKey: string, ...args: string[]): Promise<[number, string[]]>;
+  swarmBeat(...keysAndArgs: string[]): Promise<[number, string[], number]>;
 };
 
 export class RegistryWriter {
@@ -69,7 +82,7 @@ export class RegistryWriter {
   /** Throws `SWARM_BAD_NAMESPACE`. */
   constructor(client: RedisClient, namespace: string) {
     this.#keys = registryKeys(namespace);
-    client.defineCommand('swarmBeat', { numberOfKeys: 2, lua: BEAT });
+    client.defineCommand('swarmBeat', { numberOfKeys: 3, lua: BEAT });
     this.#client = client as ScriptedClient;
   }
 
@@ -82,15 +95,24 @@ export class RegistryWriter {
     this.#identity = identity;
     const fields = fieldsOf(report, lastRttUs);
     const sentAt = process.hrtime.bigint();
-    const [redisTimeMs, stale] = await this.#client.swarmBeat(
+    const written = this.#client.swarmBeat(
       this.#keys.masters,
       this.#keys.master(identity),
+      this.#keys.watched,
       identity,
       String(STALE_AFTER_MS),
       String(KEEP_AFTER_MS),
       ...fields,
     );
-    return { redisTimeMs, rttUs: Number((process.hrtime.bigint() - sentAt) / 1_000n), stale };
+    const [redisTimeMs, stale, watched] = await written.catch((error: unknown) => {
+      throw rootCause(this.#client, error);
+    });
+    return {
+      redisTimeMs,
+      rttUs: Number((process.hrtime.bigint() - sentAt) / 1_000n),
+      stale,
+      isWatched: watched === 1,
+    };
   }
 
   /** Takes the own entry back, at a clean exit. Nothing to do before the first beat. */
@@ -114,7 +136,10 @@ function fieldsOf(report: MasterReport, rttUs: number | null): string[] {
   ];
   if (report.owed.length > 0) fields.push('owed', toJson(report.owed));
   if (report.jobMemory.length > 0) fields.push('jobMemory', toJson(report.jobMemory));
+  if (report.jobDurations.length > 0) fields.push('jobDurations', toJson(report.jobDurations));
   if (rttUs !== null && Number.isFinite(rttUs)) fields.push('rttUs', wholeNumber(rttUs));
+  if (rttUs !== null && report.clockOffsetMs !== undefined)
+    fields.push('clockOffsetMs', wholeNumber(report.clockOffsetMs));
   for (const child of report.children) fields.push(`child:${child.identity}`, toJson(trimmed(child)));
   return fields;
 }

@@ -9,13 +9,17 @@
  * Invariants: a slot has one live child, two only while a replacement overlaps; nothing is spawned once
  * the stop began; every stop ends, because each child in it has a kill deadline.
  */
+import { endBlock, onBlocked } from './blocks.js';
 import { chain, type Decision, killEffect, type Moment, place, same } from './decision.js';
 import type { Effect, SlotEvent, SupervisorEvent } from './events.js';
+import { endExtension, onLocksExtended, onRenewalMissed, stepExtensions } from './extensions.js';
+import { onJobGivenUp } from './given-up.js';
 import { addRelease, answerRelease, releaserGone, releaserReady, stepReleases } from './releases.js';
 import {
   dropRecycle,
   onReplacementDue,
   onReplacementEvent,
+  paceReplacement,
   promoteNext,
   requestRecycle,
   requestRoll,
@@ -34,6 +38,7 @@ export function decide(before: SupervisorState, event: SupervisorEvent, moment: 
     (state: SupervisorState) => react(state, event, moment),
     (state: SupervisorState) => stepReplacements(state, moment),
     (state: SupervisorState) => stepReleases(state, moment.nowMs),
+    (state: SupervisorState) => stepExtensions(state, moment.nowMs),
   ];
   return endIfDone(
     before,
@@ -68,6 +73,23 @@ function react(state: SupervisorState, event: SupervisorEvent, moment: Moment): 
       return onScale(state, event, moment);
     case 'killRequested':
       return killChild(state, event.identity, event.reason);
+    case 'childBlocked': {
+      const { kill, ...decision } = onBlocked(state, event, moment);
+      if (!kill) return decision;
+      return chain(decision.state, [event.identity], (now, identity) => killChild(now, identity, 'stuck'));
+    }
+    case 'jobGivenUp': {
+      const { kill, ...decision } = onJobGivenUp(state, event, moment);
+      if (!kill) return decision;
+      const reason = 'job-timeout';
+      return chain(decision.state, [event.identity], (now, identity) => killChild(now, identity, reason));
+    }
+    case 'childUnblocked':
+      return endBlock(endExtension(state, event.identity), event.identity);
+    case 'renewalMissed':
+      return same(onRenewalMissed(state, event, moment.nowMs));
+    case 'locksExtended':
+      return same(onLocksExtended(state, event, moment.nowMs));
     case 'redisLost':
       return same({ ...state, redisLost: true });
     case 'redisBack':
@@ -108,7 +130,8 @@ function settleExit(
   event: Extract<SlotEvent, { type: 'childExited' }>,
   nowMs: number,
 ): Decision {
-  const left = releaserGone(decision.state, event.identity, nowMs);
+  const unblocked = endBlock(endExtension(decision.state, event.identity), event.identity).state;
+  const left = releaserGone(unblocked, event.identity, nowMs);
   const owner = { owner: event.identity, group: slot.group };
   const owes = event.held && !event.drained;
   return { ...decision, state: owes ? addRelease(left, owner, nowMs) : left };
@@ -127,7 +150,8 @@ function onTick(state: SupervisorState, moment: Moment): Decision {
       message,
       fields: { gap: `${Math.round(gapMs)}ms` },
     };
-    return { state: shiftDeadlines(ticked, gapMs), effects: [log] };
+    const calm = { ...ticked, calmAtMs: moment.nowMs + state.policy.calmMs };
+    return { state: shiftDeadlines(calm, gapMs), effects: [log] };
   }
   const indices = ticked.slots.map(({ index }) => index);
   return chain(ticked, indices, (now, index) => onDue(now, index, moment));
@@ -188,9 +212,11 @@ function changePace(
   if (state.phase === 'stopping') return same(state);
   const phase = pace === 'quiet' ? 'quiet' : 'running';
   const slots = state.slots.filter((slot) => index === null || slot.index === index);
-  return chain(index === null ? { ...state, phase } : state, slots, (now, slot) =>
+  const paced = chain(index === null ? { ...state, phase } : state, slots, (now, slot) =>
     tell(now, slot, pace, {}, moment),
   );
+  if (index !== null) return paced;
+  return { ...paced, effects: [...paced.effects, ...slots.flatMap((slot) => paceReplacement(slot, pace))] };
 }
 
 function killChild(state: SupervisorState, identity: string, reason: KillReason): Decision {

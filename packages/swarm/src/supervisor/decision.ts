@@ -50,3 +50,15 @@ export function announceExit(slot: Slot, child: Child, restartInMs: number | nul
 export function killEffect(child: Child, reason: KillReason): Effect {
   return { type: 'kill', identity: child.identity, reason };
 }
+
+/** At a stop of all, nobody is left after it who would fail the jobs that were given up: they are handed back like others. */
+export function stopEffect({ phase }: SupervisorState, child: Child, drainTimeoutMs: number): Effect {
+  const { identity, givenUp } = child;
+  const left = givenUp.length === 0 || phase === 'stopping' ? {} : { givenUp: [...givenUp] };
+  return { type: 'send', identity, message: { type: 'stop', drainTimeoutMs, ...left } };
+}
+
+/** What a child is killed for that is still there when its time is up. */
+export function overstayReason({ givenUp }: Child): KillReason {
+  return givenUp.length > 0 ? 'job-timeout' : 'stop-timeout';
+}

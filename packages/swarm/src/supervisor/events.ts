@@ -1,6 +1,8 @@
 /** What can happen to a supervisor, and what it can want done. Events are past tense, effects imperative. */
-import type { MasterMessage } from '../protocol.js';
+import type { GivenUpJob, MasterMessage } from '../protocol.js';
+import type { BlockKind } from '../watchdog-protocol.js';
 import type { KillReason, LeaveReason, ReplaceReason } from './state.js';
+import type { DumpReason } from './stuck.js';
 
 /** `next`: for a replacement that comes up beside the child it replaces. */
 export type Seat = 'main' | 'next';
@@ -26,6 +28,24 @@ export type MasterEvent =
   | { type: 'removeRequested'; slot: number }
   | { type: 'scaleRequested'; group: string; count: number }
   | { type: 'killRequested'; identity: string; reason: KillReason }
+  /** Its loop does not turn; said again and again while that is so. `blockedMs`: as much of it as counts. */
+  | {
+      type: 'childBlocked';
+      slot: number;
+      identity: string;
+      kind: BlockKind;
+      silentMs: number;
+      blockedMs: number;
+      /** The longest lock of its Workers. Default 0. */
+      lockMs?: number;
+    }
+  /** It has not turned for so long that its locks are in danger; said again and again while that is so. */
+  | { type: 'renewalMissed'; slot: number; identity: string; everyMs: number }
+  | { type: 'locksExtended'; owner: string; by: string; error: string | null }
+  /** Its loop turns again. */
+  | { type: 'childUnblocked'; slot: number; identity: string }
+  /** A job is past its time, and nothing else has helped. `isAlone`: its child has no other, and no room for one. */
+  | { type: 'jobGivenUp'; slot: number; identity: string; job: GivenUpJob; isAlone: boolean }
   | { type: 'redisLost' }
   | { type: 'redisBack' }
   /** `unserved`: queues of the dead child that the releaser does not work for. */
@@ -46,8 +66,12 @@ export type Effect =
   | { type: 'send'; identity: string; message: MasterMessage }
   /** SIGKILL to the child's process group. */
   | { type: 'kill'; identity: string; reason: KillReason }
+  /** Have its stacks taken. */
+  | { type: 'dump'; identity: string; reason: DumpReason }
   /** Ask the child `by` to release what `owner` held. */
   | { type: 'release'; releaseId: string; owner: string; by: string }
+  /** Ask the child `by` to extend the locks of the blocked child `owner`. */
+  | { type: 'extendLocks'; owner: string; by: string }
   /** One log line about a child's end; `restartInMs` null: nobody follows it. */
   | {
       type: 'announceExit';

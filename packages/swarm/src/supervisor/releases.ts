@@ -96,7 +96,24 @@ export function stepReleases(
     effects.push({ type: 'release', releaseId: release.id, owner: release.owner, by });
     return { ...release, askedOf: by, lastFailedBy, dueAtMs: nowMs + state.policy.releaseAnswerMs };
   });
-  return { state: next, effects };
+  return giveUpOldest(next, effects);
+}
+
+/** Where nobody can ever release, as with a bullmq that is too old, they would pile up. */
+function giveUpOldest(
+  state: SupervisorState,
+  effects: Effect[],
+): { state: SupervisorState; effects: Effect[] } {
+  const unassigned = state.releases.filter(({ dueAtMs, askedOf }) => dueAtMs === null && askedOf === null);
+  const given = new Set(unassigned.slice(0, Math.max(0, unassigned.length - state.policy.maxUnassigned)));
+  if (given.size === 0) return { state, effects };
+  const message = 'cannot release: no child was there for it; what jobs are left wait for the stalled check';
+  const ended = [...given].flatMap(({ owner }): Effect[] => [
+    { type: 'log', level: 'warn', slot: null, message, fields: { owner } },
+    { type: 'settle', owner },
+  ]);
+  const releases = state.releases.filter((release) => !given.has(release));
+  return { state: { ...state, releases }, effects: [...effects, ...ended] };
 }
 
 /** Children that go on before children that leave, and last of all the one that failed at it. */

@@ -7,7 +7,17 @@
  * A roll whose new code does not boot is given up at the first child, and the old ones stay. A recycle
  * whose replacement does not boot is tried again later: whatever asked for it still holds.
  */
-import { announceExit, chain, type Decision, killEffect, type Moment, place, same } from './decision.js';
+import {
+  announceExit,
+  chain,
+  type Decision,
+  killEffect,
+  type Moment,
+  overstayReason,
+  place,
+  same,
+  stopEffect,
+} from './decision.js';
 import type { Effect, SlotEvent } from './events.js';
 import { backoffMs } from './restart.js';
 import type { Child, Next, Slot, SupervisorState, Wanted } from './state.js';
@@ -76,7 +86,20 @@ export function onReplacementEvent(
   if (next.child.killedFor) return same(state);
   const child: Child = { ...next.child, readyAtMs: moment.nowMs, canRelease: event.canRelease };
   const settling: Next = { ...next, state: 'settling', child, dueAtMs: moment.nowMs + state.policy.settleMs };
-  return place(state, slot, [{ ...slot, next: settling }]);
+  const paced: Effect[] = state.phase === 'quiet' ? [paceEffect(child, 'quiet')] : [];
+  return place(state, slot, [{ ...slot, next: settling }, ...paced]);
+}
+
+/** A new child that settles keeps the master's pace, as those in the seats do. */
+export function paceReplacement(slot: Slot, pace: 'quiet' | 'resume'): Effect[] {
+  const { next } = slot;
+  return next?.state === 'settling' && next.child && !next.child.killedFor
+    ? [paceEffect(next.child, pace)]
+    : [];
+}
+
+function paceEffect({ identity }: Child, pace: 'quiet' | 'resume'): Effect {
+  return { type: 'send', identity, message: { type: pace } };
 }
 
 function seatNext(state: SupervisorState, slot: Slot, next: Next, child: Child, { nowMs }: Moment): Decision {
@@ -91,11 +114,9 @@ function seatNext(state: SupervisorState, slot: Slot, next: Next, child: Child, 
 export function onReplacementDue(state: SupervisorState, slot: Slot, { nowMs }: Moment): Decision {
   const { next, leaving } = slot;
   if (leaving && leaving.dueAtMs !== null && leaving.dueAtMs <= nowMs) {
-    const child: Child = { ...leaving.child, killedFor: 'stop-timeout' };
-    return place(state, slot, [
-      { ...slot, leaving: { child, dueAtMs: null } },
-      killEffect(child, 'stop-timeout'),
-    ]);
+    const reason = overstayReason(leaving.child);
+    const child: Child = { ...leaving.child, killedFor: reason };
+    return place(state, slot, [{ ...slot, leaving: { child, dueAtMs: null } }, killEffect(child, reason)]);
   }
   if (!next?.child || next.dueAtMs === null || next.dueAtMs > nowMs) return same(state);
   if (next.state === 'settling') return takeSeat(state, slot, next, nowMs);
@@ -118,11 +139,7 @@ function takeSeat(state: SupervisorState, slot: Slot, next: Next, nowMs: number)
   const old: Child = { ...slot.child, leavesFor: reason };
   const { drainTimeoutMs } = state.policy;
   const [expelled, ...effects] = expel(seated, old, drainTimeoutMs, state, nowMs);
-  const quiet: Effect[] =
-    seated.state === 'quiet' && seated.child
-      ? [{ type: 'send', identity: seated.child.identity, message: { type: 'quiet' } }]
-      : [];
-  return place(state, slot, [expelled, done, ...effects, ...quiet]);
+  return place(state, slot, [expelled, done, ...effects]);
 }
 
 function sitDown(slot: Slot, next: Next, state: SupervisorState): Slot {
@@ -151,10 +168,7 @@ function expel(
     dueAtMs: nowMs + drainTimeoutMs + state.policy.stopGraceMs,
   };
   if (child.killedFor) return [{ ...slot, leaving: { child, dueAtMs: null } }];
-  return [
-    { ...slot, leaving },
-    { type: 'send', identity: child.identity, message: { type: 'stop', drainTimeoutMs } },
-  ];
+  return [{ ...slot, leaving }, stopEffect(state, child, drainTimeoutMs)];
 }
 
 /**
@@ -192,7 +206,10 @@ function giveUp(state: SupervisorState, slot: Slot, next: Next, error: string, m
     // never at once: what asked for it is not urgent enough to fork in a circle
     const waitMs = state.policy.backoffMaxMs / 2 + backoffMs(state.policy, shortLives, moment.random);
     const retry: Wanted = { ...wanted, dueAtMs: moment.nowMs + waitMs };
-    return place(state, slot, [{ ...slot, next: null, wanted: retry, shortLives }, announcement]);
+    return place(state, slot, [
+      { ...slot, next: null, wanted: slot.wanted ?? retry, shortLives },
+      announcement,
+    ]);
   }
   const isOfAnEarlierRoll = state.roll === 'none' || (next.child?.generation ?? generation) !== generation;
   if (isOfAnEarlierRoll) return place(state, slot, [{ ...slot, next: null }, announcement]);
@@ -263,7 +280,7 @@ function beginOne(state: SupervisorState, group: string, moment: Moment): Decisi
     const dueAtMs = moment.nowMs + drainTimeoutMs + stopGraceMs;
     return place(state, slot, [
       { ...slot, state: 'stopping', child, dueAtMs, afterStop: 'spawn', wanted: null },
-      { type: 'send', identity: child.identity, message: { type: 'stop', drainTimeoutMs } },
+      stopEffect(state, child, drainTimeoutMs),
     ]);
   }
   const next: Next = { state: 'starting', child: null, wanted, dueAtMs: null };
@@ -289,9 +306,8 @@ export function stopReplacement(
     return place(state, slot, expel({ ...calm, next: null }, next.child, drainTimeoutMs, state, nowMs));
   const dueAtMs = nowMs + drainTimeoutMs + state.policy.stopGraceMs;
   if (!leaving || leaving.dueAtMs === null || leaving.dueAtMs <= dueAtMs) return place(state, slot, [calm]);
-  const message = { type: 'stop', drainTimeoutMs } as const;
   return place(state, slot, [
     { ...calm, leaving: { ...leaving, dueAtMs } },
-    { type: 'send', identity: leaving.child.identity, message },
+    stopEffect(state, leaving.child, drainTimeoutMs),
   ]);
 }

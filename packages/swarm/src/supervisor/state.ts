@@ -3,6 +3,9 @@
  * and never mutated, so that a test can hold two of them side by side. All times are ms of one monotonic
  * clock, given by the caller.
  */
+import type { GivenUpJob } from '../protocol.js';
+import type { Extension } from './extensions.js';
+import type { Block, StuckPolicy } from './stuck.js';
 
 /**
  * - `starting`: spawned, or about to be; not ready yet
@@ -35,6 +38,8 @@ export interface Child {
   /** Killed by us, and why. */
   killedFor: KillReason | null;
   leavesFor: LeaveReason | null;
+  /** Past their time: neither waited for nor handed back. */
+  givenUp: readonly GivenUpJob[];
 }
 
 /** A planned replacement that waits for its turn. */
@@ -104,7 +109,7 @@ export interface Release {
   unservedSinceMs: number | null;
 }
 
-export interface Policy {
+export interface Policy extends StuckPolicy {
   /** Drain budget of a child, ms. */
   drainTimeoutMs: number;
   /** From the end of the drain budget to the kill: hand-back and close hooks. */
@@ -125,8 +130,12 @@ export interface Policy {
   releaseRetryMs: number;
   /** For how long queues that no child works for are asked about: some programs start a Worker late. */
   unservedMs: number;
+  /** Releases that wait for somebody who can carry them out; beyond this the oldest is given up. */
+  maxUnassigned: number;
   /** A gap between ticks beyond this means that the clock jumped or the master was stopped. */
   tiltMs: number;
+  /** For how long nobody is killed after that: long enough for everybody to report again. */
+  calmMs: number;
 }
 
 export const DEFAULT_POLICY: Policy = {
@@ -142,7 +151,12 @@ export const DEFAULT_POLICY: Policy = {
   releaseAnswerMs: 3_000,
   releaseRetryMs: 500,
   unservedMs: 10_000,
+  maxUnassigned: 100,
   tiltMs: 4_000,
+  calmMs: 2_000,
+  stuckAfterMs: 10_000,
+  stuckKillAfterMs: 60_000,
+  stuckKillMindsLocks: true,
 };
 
 export interface SupervisorState {
@@ -161,6 +175,11 @@ export interface SupervisorState {
   /** A second INT asked to leave now. */
   forced: boolean;
   lastTickAtMs: number;
+  /** Before that, no child is killed for being blocked: our own clock jumped. */
+  calmAtMs: number;
+  /** By the identity of a child whose loop does not turn. */
+  blocks: Readonly<Record<string, Block>>;
+  extensions: readonly Extension[];
 }
 
 /** @param groups name and count of each group of children, in order; slots are numbered through all of them. */
@@ -184,6 +203,9 @@ export function initialState(
     killedAtStop: false,
     forced: false,
     lastTickAtMs: nowMs,
+    calmAtMs: nowMs,
+    blocks: {},
+    extensions: [],
   };
 }
 
@@ -225,22 +247,21 @@ function deadlines(state: SupervisorState): { dueAtMs: number | null }[] {
     slot,
     slot.next,
     slot.leaving,
-    waits(slot) ? slot.wanted : null,
+    waits(slot, state.lastTickAtMs) ? slot.wanted : null,
   ]);
-  return [...inSlots, ...state.releases].filter((item) => item !== null);
+  return [...inSlots, ...state.releases, ...state.extensions].filter((item) => item !== null);
 }
 
 /** A wish whose time has come already waits for its turn, not for the clock. */
-function waits({ wanted, next, leaving }: Slot): boolean {
-  return wanted !== null && next === null && leaving === null;
+function waits({ wanted, next, leaving }: Slot, lastTickAtMs: number): boolean {
+  return wanted !== null && wanted.dueAtMs > lastTickAtMs && next === null && leaving === null;
 }
 
-/** The next moment after `afterMs` at which a tick would do something; null: nothing is due. */
-export function nextDueAtMs(state: SupervisorState, afterMs = Number.NEGATIVE_INFINITY): number | null {
+/** When a tick would do something next; null: nothing is due. */
+export function nextDueAtMs(state: SupervisorState): number | null {
   let earliest: number | null = null;
   for (const { dueAtMs } of deadlines(state)) {
-    if (dueAtMs !== null && dueAtMs > afterMs && (earliest === null || dueAtMs < earliest))
-      earliest = dueAtMs;
+    if (dueAtMs !== null && (earliest === null || dueAtMs < earliest)) earliest = dueAtMs;
   }
   return earliest;
 }

@@ -2,7 +2,14 @@
  * What a slot does about its own child: one cell for every state and input; the compiler counts them.
  * A replacement that comes up beside the child is not seen here, see replace.ts.
  */
-import { announceExit, killEffect, type Moment, type Outcome } from './decision.js';
+import {
+  announceExit,
+  killEffect,
+  type Moment,
+  type Outcome,
+  overstayReason,
+  stopEffect,
+} from './decision.js';
 import { backoffMs, wasHealthy } from './restart.js';
 import type { Child, KillReason, LeaveReason, Slot, SlotState, SupervisorState } from './state.js';
 
@@ -70,7 +77,7 @@ export const TABLE: Record<SlotState, Row> = {
       const restartInMs = effects.some(({ type }) => type === 'spawn') ? 0 : null;
       return [next, ...(slot.child ? [announceExit(slot, slot.child, restartInMs)] : []), ...effects];
     },
-    due: (slot) => kill(slot, 'stop-timeout'),
+    due: (slot) => kill(slot, slot.child ? overstayReason(slot.child) : 'stop-timeout'),
     stop: hastenStop,
     quiet: ignore,
     resume: ignore,
@@ -107,6 +114,7 @@ export function newChild({ identity, pid, generation }: Inputs['childSpawned'], 
     canRelease: false,
     killedFor: null,
     leavesFor: null,
+    givenUp: [],
   };
 }
 
@@ -194,7 +202,7 @@ function beginStop(
   const child = { ...slot.child, leavesFor: reason };
   return [
     { ...stopping, child, dueAtMs: nowMs + drainTimeoutMs + state.policy.stopGraceMs },
-    { type: 'send', identity: child.identity, message: { type: 'stop', drainTimeoutMs } },
+    stopEffect(state, child, drainTimeoutMs),
   ];
 }
 
@@ -205,11 +213,7 @@ function hastenStop(slot: Slot, stop: Inputs['stop'], { state, nowMs }: Scene): 
   const child = slot.child && { ...slot.child, leavesFor };
   const dueAtMs = nowMs + stop.drainTimeoutMs + state.policy.stopGraceMs;
   if (!child || slot.dueAtMs === null || dueAtMs >= slot.dueAtMs) return [{ ...slot, child, afterStop }];
-  const message = { type: 'stop', drainTimeoutMs: stop.drainTimeoutMs } as const;
-  return [
-    { ...slot, child, afterStop, dueAtMs },
-    { type: 'send', identity: child.identity, message },
-  ];
+  return [{ ...slot, child, afterStop, dueAtMs }, stopEffect(state, child, stop.drainTimeoutMs)];
 }
 
 /** The child is gone: the slot goes too, is filled again, or waits for who else is in it. */

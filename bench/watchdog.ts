@@ -1,0 +1,244 @@
+/**
+ * What the watchdog costs a child that is well, and how soon a dump of one that is not is stored. The same program runs
+ * under two masters, one of them without watchdogs; they take turns of a fraction of a second, as in overhead.ts. CPU
+ * time a job is compared, the watchdog's own included: it differs less from one turn to the next than jobs a second.
+ */
+import { readFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Queue } from 'bullmq';
+import { startRedis, type TestRedis } from '../../test/dist/support/redis.js';
+import type { Swarm } from '../../test/dist/support/swarm.js';
+import { waitFor } from '../../test/dist/support/wait.js';
+import { median, medianInterval, percentile } from './support/figures.js';
+import { type Fleet, startSwarm } from './support/fleet.js';
+import { figure, type Goal, print, progress, type Table } from './support/report.js';
+import { cpuMs } from './support/usage.js';
+
+const ROUNDS = 4;
+const TURNS = ['with', 'without', 'without', 'with', 'with', 'without', 'without', 'with'] as const;
+const WARM_UP_JOBS = 4_000;
+const SETTLE_MS = 50;
+const POLL_MS = 2;
+const IDLE_MS = 2_000;
+const BLOCKS = 12;
+const THRESHOLD_MS = 1_000;
+/** Longer than the threshold, and than a dump takes. */
+const BLOCK_MS = 1_800;
+const GOAL_RATIO = 1.02;
+const GOAL_RSS_MB = 12;
+const GOAL_STORED_MS = 300;
+
+type Side = (typeof TURNS)[number];
+
+interface Workload {
+  kind: string;
+  jobsATurn: number;
+}
+
+const WORKLOADS: readonly Workload[] = [
+  { kind: 'nothing', jobsATurn: 1_500 },
+  { kind: 'compute', jobsATurn: 400 },
+  { kind: 'awaits', jobsATurn: 800 },
+];
+
+interface Party {
+  fleet: Fleet;
+  queue: Queue;
+}
+
+interface Measured {
+  /** CPU µs a job, by workload and side, a value a turn. */
+  usPerJob: Record<string, Record<Side, number[]>>;
+  rssMb: Record<Side, number[]>;
+}
+
+async function start(side: Side, redis: TestRedis): Promise<Party> {
+  const env = {
+    QUEUE: side,
+    QUEUE_REDIS_PORT: String(redis.port),
+    SWARM_NAMESPACE: side,
+    ...(side === 'without' ? { SWARM_NO_WATCHDOG: '1' } : {}),
+  };
+  const options = { app: 'watched.mjs', count: 1, env, nodeArguments: ['--expose-gc'] };
+  const fleet = await startSwarm(options, redis.url);
+  return { fleet, queue: new Queue(side, { connection: { host: '127.0.0.1', port: redis.port } }) };
+}
+
+async function measureRound(redis: TestRedis, measured: Measured): Promise<void> {
+  await redis.client.flushall();
+  const parties = {} as Record<Side, Party>;
+  try {
+    for (const side of ['with', 'without'] as const) parties[side] = await start(side, redis);
+    await delay(IDLE_MS);
+    for (const [side, { fleet }] of Object.entries(parties)) measured.rssMb[side as Side].push(rssMb(fleet));
+    for (const { fleet, queue } of Object.values(parties)) {
+      for (const { kind } of WORKLOADS) await run(queue, redis, kind, WARM_UP_JOBS / WORKLOADS.length);
+      await queue.pause();
+      signal(fleet, 'SIGSTOP');
+    }
+    for (const { kind, jobsATurn } of WORKLOADS) {
+      for (const side of TURNS) {
+        const turn = await measureTurn(parties[side], redis, kind, jobsATurn);
+        measured.usPerJob[kind]?.[side].push(turn);
+      }
+    }
+  } finally {
+    for (const { fleet, queue } of Object.values(parties)) {
+      await fleet.close();
+      await queue.close();
+    }
+  }
+}
+
+async function measureTurn(
+  { fleet, queue }: Party,
+  redis: TestRedis,
+  kind: string,
+  jobs: number,
+): Promise<number> {
+  await add(queue, kind, jobs);
+  signal(fleet, 'SIGCONT');
+  await delay(SETTLE_MS);
+  const before = cpuMs(fleet.pids);
+  await queue.resume();
+  await drained(redis, queue);
+  const spentMs = cpuMs(fleet.pids) - before;
+  await queue.pause();
+  signal(fleet, 'SIGSTOP');
+  return (spentMs * 1_000) / jobs;
+}
+
+async function run(queue: Queue, redis: TestRedis, kind: string, jobs: number): Promise<void> {
+  await add(queue, kind, Math.round(jobs));
+  await drained(redis, queue);
+}
+
+async function add(queue: Queue, kind: string, jobs: number): Promise<void> {
+  await queue.addBulk(Array.from({ length: jobs }, () => ({ name: kind, data: { kind } })));
+}
+
+async function drained({ client }: TestRedis, queue: Queue): Promise<void> {
+  await waitFor(
+    'no job is left',
+    async () => (await client.llen(queue.toKey('wait'))) + (await client.llen(queue.toKey('active'))) === 0,
+    { everyMs: POLL_MS },
+  );
+}
+
+function signal({ masterPid, pids }: Fleet, name: NodeJS.Signals): void {
+  for (const pid of masterPid === null ? pids : [masterPid, ...pids]) process.kill(pid, name);
+}
+
+function rssMb({ pids }: Fleet): number {
+  const [pid = 0] = pids;
+  const [, kilobytes = 'NaN'] = /^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
+  return (Number(kilobytes) * 1_024) / 1e6;
+}
+
+/** From the moment at which the block is as long as the threshold to the dump's entry in Redis, by one clock. */
+async function measureDumps(redis: TestRedis): Promise<number[]> {
+  await redis.client.flushall();
+  const fleet: Fleet & { swarm: Swarm } = await startSwarm(
+    {
+      app: 'watched.mjs',
+      count: 1,
+      env: {
+        QUEUE: 'blocks',
+        QUEUE_REDIS_PORT: String(redis.port),
+        SWARM_STUCK_AFTER: `${THRESHOLD_MS}ms`,
+        SWARM_STUCK_KILL_AFTER: 'off',
+      },
+    },
+    redis.url,
+  );
+  const queue = new Queue('blocks', { connection: { host: '127.0.0.1', port: redis.port } });
+  try {
+    const stored: number[] = [];
+    for (let block = 1; block <= BLOCKS; block += 1) {
+      progress(`block ${block} of ${BLOCKS}`);
+      await queue.add('block', { kind: 'block', ms: BLOCK_MS });
+      await waitFor(
+        'a dump is stored',
+        async () => (await redis.client.xlen('swarm:{default}:dumps')) >= block,
+      );
+      const starts = fleet.swarm.lines.filter(({ message }) => message.startsWith('blocks '));
+      const startedAtMs = Number(starts.at(-1)?.message.split(' ')[1]);
+      const [[id = ''] = []] = await redis.client.xrevrange('swarm:{default}:dumps', '+', '-', 'COUNT', 1);
+      stored.push(Number.parseInt(id, 10) - startedAtMs - THRESHOLD_MS);
+      await drained(redis, queue);
+    }
+    return stored;
+  } finally {
+    await fleet.close();
+    await queue.close();
+  }
+}
+
+function ratios({ with: one, without: other }: Record<Side, number[]>): number[] {
+  return one.map((value, at) => value / (other[at] ?? Number.NaN));
+}
+
+function costRow(kind: string, sides: Record<Side, number[]>): string[] {
+  const all = ratios(sides);
+  const [low, high] = medianInterval(all);
+  return [kind, median(sides.with), median(sides.without), median(all), low, high].map((value) =>
+    typeof value === 'string' ? value : figure(value),
+  );
+}
+
+function costGoal(kind: string, sides: Record<Side, number[]>): Goal {
+  const all = ratios(sides);
+  return {
+    what: `${kind}: CPU a job, with ÷ without, median of ${all.length} pairs of turns`,
+    value: median(all),
+    interval: medianInterval(all),
+    atMost: GOAL_RATIO,
+  };
+}
+
+const redis = await startRedis();
+try {
+  const measured: Measured = {
+    usPerJob: Object.fromEntries(WORKLOADS.map(({ kind }) => [kind, { with: [], without: [] }])),
+    rssMb: { with: [], without: [] },
+  };
+  for (let round = 1; round <= ROUNDS; round += 1) {
+    progress(`round ${round} of ${ROUNDS}`);
+    await measureRound(redis, measured);
+  }
+  const stored = await measureDumps(redis);
+  const addedMb = median(measured.rssMb.with) - median(measured.rssMb.without);
+  const cost: Table = {
+    title: 'CPU µs a job in a child, with and without a watchdog',
+    columns: ['jobs', 'with', 'without', 'ratio', 'from', 'to'],
+    rows: Object.entries(measured.usPerJob).map(([kind, sides]) => costRow(kind, sides)),
+  };
+  const dumps: Table = {
+    title: 'from the threshold to the dump in Redis, ms',
+    columns: ['', 'blocks', 'median', 'p95', 'max'],
+    rows: [
+      [
+        'for (;;)',
+        String(stored.length),
+        ...[median(stored), percentile(stored, 0.95), Math.max(...stored)].map(figure),
+      ],
+    ],
+  };
+  print({
+    tables: [cost, dumps],
+    goals: [
+      ...Object.entries(measured.usPerJob).map(([kind, sides]) => costGoal(kind, sides)),
+      { what: 'RSS of an idle child, with − without', value: addedMb, atMost: GOAL_RSS_MB, unit: 'MB' },
+      {
+        what: 'threshold → dump in Redis, median',
+        value: median(stored),
+        atMost: GOAL_STORED_MS,
+        unit: 'ms',
+      },
+    ],
+    notes: [],
+    data: { ...measured, storedMs: stored },
+  });
+} finally {
+  await redis.close();
+}

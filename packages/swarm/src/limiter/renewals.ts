@@ -1,0 +1,123 @@
+/**
+ * Leases of this process, renewed at a third of their length, all of one limiter in one call. A lease that could
+ * not be renewed for its whole length, or that others were given meanwhile, is lost.
+ */
+import type { HeldLease } from './held-lease.js';
+import type { Operations } from './operations.js';
+
+/** Renewals that are due soon are not worth a call of their own. */
+const TOGETHER = 1 / 12;
+const RETRY_MS = 1_000;
+
+interface Entry {
+  lease: HeldLease;
+  dueAtMs: number;
+  underWay: boolean;
+}
+
+export class Renewals {
+  readonly #operations: Operations;
+  readonly #entries = new Map<string, Entry>();
+  #timer: NodeJS.Timeout | undefined;
+  #timerAtMs = Number.POSITIVE_INFINITY;
+
+  constructor(operations: Operations) {
+    this.#operations = operations;
+  }
+
+  get leases(): HeldLease[] {
+    return [...this.#entries.values()].map(({ lease }) => lease);
+  }
+
+  add(lease: HeldLease): void {
+    const dueAtMs = performance.now() + lease.terms.leaseMs / 3;
+    this.#entries.set(lease.id, { lease, dueAtMs, underWay: false });
+    this.#wakeAt(dueAtMs);
+  }
+
+  remove(lease: HeldLease): void {
+    this.#entries.delete(lease.id);
+    if (this.#entries.size > 0) return;
+    clearTimeout(this.#timer);
+    this.#timerAtMs = Number.POSITIVE_INFINITY;
+  }
+
+  /** Of a lease that was granted for a moment: resolves to whether it is held; rejects if nobody can say. */
+  async confirm(lease: HeldLease): Promise<boolean> {
+    const { definition, id, terms } = lease;
+    const { isHeld, sentAtMs } = await this.#operations.confirm(definition, id, terms.leaseMs);
+    // it ended, but perhaps nobody else has it
+    if (!isHeld) return lease.isOver || this.renew([lease]);
+    lease.validUntilMs = sentAtMs + terms.leaseMs;
+    return true;
+  }
+
+  /** Resolves to whether they are still held; rejects if nobody can say. */
+  async renew(leases: readonly HeldLease[]): Promise<boolean> {
+    const [first] = leases;
+    if (!first) return true;
+    const ids = leases.map(({ id }) => id);
+    const { lost, sentAtMs } = await this.#operations.renew(first.definition, ids);
+    for (const lease of leases) {
+      if (lost.includes(lease.id)) this.#lose(lease, 'others were given it');
+      else lease.validUntilMs = sentAtMs + lease.terms.leaseMs;
+    }
+    return lost.length === 0;
+  }
+
+  #lose(lease: HeldLease, why: string): void {
+    this.remove(lease);
+    lease.lose(why);
+  }
+
+  #wakeAt(atMs: number): void {
+    if (atMs >= this.#timerAtMs) return;
+    clearTimeout(this.#timer);
+    this.#timerAtMs = atMs;
+    // the work for which a lease is held keeps the process alive, or nothing does
+    this.#timer = setTimeout(() => this.#tick(), Math.max(1, Math.ceil(atMs - performance.now()))).unref();
+  }
+
+  #tick(): void {
+    this.#timerAtMs = Number.POSITIVE_INFINITY;
+    const nowMs = performance.now();
+    const due = new Map<string, Entry[]>();
+    let nextMs = Number.POSITIVE_INFINITY;
+    for (const entry of this.#entries.values()) {
+      const { lease } = entry;
+      if (entry.underWay && nowMs >= lease.validUntilMs) {
+        this.#lose(lease, 'Redis did not answer');
+      } else if (!entry.underWay && entry.dueAtMs - lease.terms.leaseMs * TOGETHER <= nowMs) {
+        const { name } = lease.definition;
+        due.set(name, [...(due.get(name) ?? []), entry]);
+        nextMs = Math.min(nextMs, lease.validUntilMs);
+      } else {
+        nextMs = Math.min(nextMs, entry.underWay ? lease.validUntilMs : entry.dueAtMs);
+      }
+    }
+    for (const entries of due.values()) void this.#renewDue(entries);
+    if (nextMs !== Number.POSITIVE_INFINITY) this.#wakeAt(Math.max(nextMs, nowMs + 1));
+  }
+
+  async #renewDue(entries: readonly Entry[]): Promise<void> {
+    for (const entry of entries) entry.underWay = true;
+    let nextInMs = RETRY_MS;
+    try {
+      await this.renew(entries.map(({ lease }) => lease));
+      nextInMs = Number.POSITIVE_INFINITY;
+    } catch {
+      // tried again until the lease is over
+    }
+    const nowMs = performance.now();
+    for (const entry of entries) {
+      if (this.#entries.get(entry.lease.id) !== entry) continue;
+      if (nextInMs === RETRY_MS && nowMs >= entry.lease.validUntilMs) {
+        this.#lose(entry.lease, 'Redis did not answer');
+        continue;
+      }
+      entry.underWay = false;
+      entry.dueAtMs = nowMs + Math.min(nextInMs, entry.lease.terms.leaseMs / 3);
+      this.#wakeAt(entry.dueAtMs);
+    }
+  }
+}
