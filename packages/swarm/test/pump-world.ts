@@ -7,7 +7,8 @@ import { setImmediate as turn } from 'node:timers/promises';
 import type { FetchGate, Lease } from '../dist/fetch/gate.js';
 import { Known, type Reply, type Sight } from '../dist/fetch/known.js';
 import { orderOf } from '../dist/fetch/order.js';
-import { type Mark, Pump } from '../dist/fetch/pump.js';
+import { Pump } from '../dist/fetch/pump.js';
+import type { Mark } from '../dist/fetch/signs.js';
 
 export interface SimJob {
   queue: number;

@@ -8,7 +8,7 @@
 import { readFileSync } from 'node:fs';
 import type { Cluster, Redis } from 'ioredis';
 import type { Sight } from './known.js';
-import type { Mark, Marks } from './pump.js';
+import type { Mark, Marks } from './signs.js';
 
 /** As BullMQ's own: after so long, whoever waits looks for himself. */
 const WAIT_MS = 5_000;

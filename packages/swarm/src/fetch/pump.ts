@@ -3,49 +3,19 @@
  *
  * There are as many places as jobs may run at once, and a job is fetched only by a free one, so their number is never
  * exceeded. A place that ends a job chooses its next queue first: if that is the same, one script ends the job and
- * fetches the next. While places are free and no queue shows a job, one blocking call waits for the markers of all of
- * them. While no place is free nobody waits, because a marker that is taken is hidden from idle children; then what
- * is known of queues without jobs is renewed by a look, when a job ends, so that order is kept.
- *
- * A marker that is taken without a fetch after it is put back. With that, as long as a queue has jobs that can be
- * fetched, its marker is there or somebody is about to fetch from it: no wake-up is lost. Should one be lost all the same
- * (a reply that never came), the wait's timeout and its reconnect look at every queue.
+ * fetches the next. A free place fetches where there is a sign of a job; where there is none, `signs.ts` waits for one.
  *
  * Rejected: a loop a place. Each of them would wait for itself, and who waits for what would be nowhere.
  */
 
-import type { Sight } from './known.js';
 import { blockJobs, type Order, pick } from './order.js';
 import { Place, PumpQueue, type PumpQueueOptions } from './pump-queue.js';
+import { type Marks, Signs } from './signs.js';
 
-/** What is known of queues without jobs is taken for true for so long while no place is free … */
-const STALE_MS = 10;
-/** … and renewed from this age on without that anybody waits for it. */
-const RENEW_MS = 5;
-/** Others look by themselves as often as that. */
-const TOLD_MS = 6_000;
 /** After a fetch that Redis refused. */
 const REFUSED_MS = 1_000;
 /** Weight of the last job in what jobs are taken to last. */
 const JOB_MS_SHARE = 0.05;
-
-export interface Mark {
-  /** Index of the queue. */
-  queue: number;
-  /** Epoch ms at which its next delayed job is due; 0: it has jobs. */
-  dueAtMs: number;
-}
-
-/** The markers by which BullMQ says that a queue has jobs, or will have. */
-export interface Marks {
-  /** Takes the first that is there of these queues; null: none for a while, or `wake()` was called. */
-  wait(queues: readonly number[]): Promise<Mark | null>;
-  /** Ends the wait. */
-  wake(): void;
-  putBack(mark: Mark): void;
-  /** What these queues have. */
-  look(queues: readonly number[]): Promise<Sight[]>;
-}
 
 /** Whether the child may fetch at all; see `alone.ts`. */
 export interface FetchPermit {
@@ -72,16 +42,10 @@ export class Pump<Job> {
   readonly #options: PumpOptions<Job>;
   readonly #queues: readonly PumpQueue<Job>[];
   readonly #free: Place[];
-  readonly #timers: ((() => void) | null)[];
-  readonly #timerAtMs: number[];
+  readonly #signs: Signs;
   #state: 'idle' | 'running' | 'stopped' = 'idle';
   /** Fetches under way. */
   #fetching = 0;
-  #waitsFor: ReadonlySet<number> | null = null;
-  /** That wait was told to end. */
-  #isWoken = false;
-  #looking: Promise<void> | null = null;
-  #lookedAtMs = Number.NEGATIVE_INFINITY;
   /** What a job has taken of late. */
   #jobMs = 0;
   #onIdle: (() => void)[] = [];
@@ -90,8 +54,19 @@ export class Pump<Job> {
     this.#options = options;
     this.#queues = options.queues.map((queue) => new PumpQueue(queue));
     this.#free = Array.from({ length: options.places }, () => new Place());
-    this.#timers = options.queues.map(() => null);
-    this.#timerAtMs = options.queues.map(() => Number.POSITIVE_INFINITY);
+    const { marks, permit, nowMs, after, onError } = options;
+    this.#signs = new Signs({
+      queues: this.#queues as readonly PumpQueue<never>[],
+      marks,
+      isRunning: () => this.#state === 'running',
+      hasFreePlace: () => this.#free.length > 0,
+      mayFetch: () => permit.isOpen,
+      onNews: () => this.turn(),
+      onWaited: () => this.#tellIdle(),
+      onError: (error) => onError(error, null),
+      nowMs,
+      after,
+    });
     for (const [at, { gate }] of this.#queues.entries()) gate?.onRoom(() => this.#onRoom(at));
   }
 
@@ -101,20 +76,17 @@ export class Pump<Job> {
 
   /** Resolves when it knows what there is, and has begun to take it. */
   async start(): Promise<void> {
-    await this.#look(true);
     if (this.#state !== 'idle') return;
     this.#state = 'running';
-    this.turn();
+    await this.#signs.look(true);
   }
 
   /** Takes nothing any more; what runs goes on. There is no way back. */
   stop(): void {
     if (this.#state === 'stopped') return;
     this.#state = 'stopped';
-    for (const cancel of this.#timers) cancel?.();
     for (const queue of this.#queues) queue.withdraw();
-    this.#giveMarksBack();
-    this.#endWait();
+    this.#signs.stop();
     this.#tellIdle();
   }
 
@@ -139,7 +111,8 @@ export class Pump<Job> {
     const queue = this.#queues[at] as PumpQueue<Job>;
     queue.isPaused = true;
     queue.withdraw();
-    if (this.#waitsFor?.has(at)) this.#endWait();
+    this.#signs.drop(at);
+    this.#signs.giveMarksBack();
   }
 
   resume(at: number): void {
@@ -152,7 +125,7 @@ export class Pump<Job> {
 
   /** Markers may have been taken that nobody heard of. */
   signsWereLost(): void {
-    void this.#look(true);
+    void this.#signs.look(true);
   }
 
   /** Something has changed: gives free places what there is to do, and waits if there is nothing. */
@@ -165,15 +138,15 @@ export class Pump<Job> {
       const queue = this.#queues[at];
       if (!queue) break;
       if (queue.known.hint <= 0) {
-        void this.#look(false);
+        void this.#signs.look(false);
         return;
       }
       this.#take(queue);
       this.#free.pop();
       void this.#serve(place, at);
     }
-    this.#giveMarksBack();
-    if (this.#free.length > 0 && this.#fetching === 0) this.#wait(nowMs);
+    this.#signs.giveMarksBack();
+    if (this.#free.length > 0 && this.#fetching === 0) this.#signs.wait(nowMs);
   }
 
   async #serve(place: Place, first: number): Promise<void> {
@@ -197,7 +170,7 @@ export class Pump<Job> {
     if (this.#state !== 'running') return -1;
     if (place.mustLook) {
       place.mustLook = false;
-      await this.#look(false);
+      await this.#signs.look(false);
     }
     const nowMs = this.#options.nowMs();
     const { planned } = place;
@@ -238,7 +211,7 @@ export class Pump<Job> {
       place.left = 0;
       if (!queue.known.ready) queue.withdraw();
     }
-    this.#setTimer(at);
+    this.#signs.setTimer(at);
     if (job !== null && this.#free.length > 0) this.turn();
     return job;
   }
@@ -274,7 +247,7 @@ export class Pump<Job> {
         queue.known.missed(place.signs);
         place.left = 0;
       }
-      this.#setTimer(at);
+      this.#signs.setTimer(at);
     }
     if (next !== null && this.#free.length > 0) this.turn();
     return next;
@@ -287,7 +260,7 @@ export class Pump<Job> {
     place.asked = true;
     if (this.#state !== 'running') return false;
     const nowMs = this.#options.nowMs();
-    if (this.#isStale(at, nowMs)) {
+    if (this.#signs.isStale(at, nowMs, this.#options.order.weights === null)) {
       place.mustLook = true;
       return false;
     }
@@ -318,120 +291,12 @@ export class Pump<Job> {
     return this.#queues[at]?.isOpen(nowMs, at === leaving ? 1 : 0) ?? false;
   }
 
-  /** Whether a queue that would come before this one may have got jobs, and nobody would have heard of it. */
-  #isStale(at: number, nowMs: number): boolean {
-    if (this.#waitsFor) return false;
-    const ageMs = nowMs - this.#lookedAtMs;
-    if (ageMs < RENEW_MS) return false;
-    const end = this.#options.order.weights === null ? at : this.#queues.length;
-    for (let other = 0; other < end; other += 1) {
-      if (other === at || !this.#queues[other]?.isWatchable(nowMs)) continue;
-      if (ageMs >= STALE_MS) return true;
-      void this.#look(false);
-      return false;
-    }
-    return false;
-  }
-
-  /** Looks at the queues of which something is to be learnt, or at all; what it finds is begun. */
-  #look(all: boolean): Promise<void> {
-    this.#looking ??= this.#lookAt(all).then(() => {
-      this.#looking = null;
-      this.turn();
-    });
-    return this.#looking;
-  }
-
-  async #lookAt(all: boolean): Promise<void> {
-    const isOfUse = ({ known, isPaused }: PumpQueue<Job>): boolean =>
-      all || (!isPaused && (!known.ready || known.hint <= 0));
-    const indices = [...this.#queues.keys()].filter((at) => isOfUse(this.#queues[at] as PumpQueue<Job>));
-    const signs = indices.map((at) => this.#queues[at]?.known.signs ?? 0);
-    try {
-      const sights = await this.#options.marks.look(indices);
-      this.#lookedAtMs = this.#options.nowMs();
-      for (const [place, at] of indices.entries()) {
-        this.#queues[at]?.known.saw(sights[place] as Sight, signs[place] as number);
-        this.#setTimer(at);
-      }
-    } catch (error) {
-      this.#options.onError(error, null);
-      // a fetch tells as well
-      for (const { known } of this.#queues) known.hint = Math.max(known.hint, 1);
-    }
-  }
-
-  #wait(nowMs: number): void {
-    const isWanted = (at: number): boolean => this.#queues[at]?.isWatchable(nowMs) ?? false;
-    const wanted = this.#options.permit.isOpen ? [...this.#queues.keys()].filter(isWanted) : [];
-    if (this.#waitsFor) {
-      if (wanted.some((at) => !this.#waitsFor?.has(at))) this.#endWait();
-      return;
-    }
-    if (wanted.length === 0) return;
-    this.#waitsFor = new Set(wanted);
-    this.#isWoken = false;
-    this.#options.marks.wait(wanted).then(
-      (mark) => this.#onWaited(mark),
-      (error: unknown) => {
-        this.#options.onError(error, null);
-        this.#options.after(REFUSED_MS, () => this.#onWaited(null));
-      },
-    );
-  }
-
-  #endWait(): void {
-    if (this.#waitsFor && !this.#isWoken) this.#options.marks.wake();
-    this.#isWoken = true;
-  }
-
-  #onWaited(mark: Mark | null): void {
-    this.#waitsFor = null;
-    const nowMs = this.#options.nowMs();
-    this.#lookedAtMs = nowMs;
-    const queue = mark && this.#queues[mark.queue];
-    if (mark && queue) {
-      if (mark.dueAtMs > nowMs) {
-        queue.known.delayed(mark.dueAtMs);
-        queue.toldDueAtMs = 0;
-        this.#setTimer(mark.queue);
-      } else {
-        queue.known.sign();
-        queue.owesMark = true;
-      }
-    }
-    if (this.#state === 'running') {
-      if (mark) this.turn();
-      else void this.#look(true);
-    } else this.#giveMarksBack();
-    this.#tellIdle();
-  }
-
-  /** What was taken and is of no use here is for others. */
-  #giveMarksBack(): void {
-    const isFull = this.#free.length === 0 || this.#state === 'stopped';
-    for (const [at, queue] of this.#queues.entries()) {
-      if (queue.owesMark && queue.fetching === 0) {
-        queue.owesMark = false;
-        this.#options.marks.putBack({ queue: at, dueAtMs: 0 });
-      }
-      if (isFull || queue.isPaused) this.#tellOfDelayed(at, queue);
-    }
-  }
-
-  #tellOfDelayed(at: number, queue: PumpQueue<Job>): void {
-    const { dueAtMs } = queue.known;
-    if (dueAtMs === queue.toldDueAtMs || dueAtMs > this.#options.nowMs() + TOLD_MS) return;
-    queue.toldDueAtMs = dueAtMs;
-    this.#options.marks.putBack({ queue: at, dueAtMs });
-  }
-
   /** A global place became free by a job that ended here, and no marker tells of it. */
   #onRoomInCapped(queue: PumpQueue<Job>): void {
     queue.known.sign();
     queue.owesMark = true;
     if (this.#free.length > 0 && this.#state === 'running') this.turn();
-    else this.#giveMarksBack();
+    else this.#signs.giveMarksBack();
   }
 
   #onRoom(at: number): void {
@@ -451,29 +316,8 @@ export class Pump<Job> {
     queue.owesMark = true;
   }
 
-  #setTimer(at: number): void {
-    const { known } = this.#queues[at] as PumpQueue<Job>;
-    const atMs = this.#state === 'stopped' ? Number.POSITIVE_INFINITY : known.nextSignAtMs;
-    if (this.#timerAtMs[at] === atMs) return;
-    this.#timers[at]?.();
-    this.#timers[at] = null;
-    this.#timerAtMs[at] = atMs;
-    if (!Number.isFinite(atMs)) return;
-    const delayMs = Math.min(Math.max(atMs - this.#options.nowMs(), 0), 2 ** 31 - 1);
-    this.#timers[at] = this.#options.after(delayMs, () => {
-      this.#timers[at] = null;
-      this.#timerAtMs[at] = Number.POSITIVE_INFINITY;
-      const nowMs = this.#options.nowMs();
-      if (nowMs >= known.nextSignAtMs) {
-        known.due(nowMs);
-        this.turn();
-      }
-      this.#setTimer(at);
-    });
-  }
-
   #isIdle(): boolean {
-    return this.#free.length === this.#options.places && this.#waitsFor === null;
+    return this.#free.length === this.#options.places && !this.#signs.isWaiting;
   }
 
   #tellIdle(): void {
