@@ -97,7 +97,7 @@ class Load {
 
   async #add(options: { delay?: number; priority?: number }, queue = this.#someQueue()): Promise<void> {
     const ms = Math.floor(this.random() * MAX_JOB_MS);
-    const job = await queue.add('job', { ms }, { jobId: randomBytes(6).toString('hex'), ...options });
+    const job = await queue.add('job', { ms }, options);
     const { delay: delayMs = 0 } = options;
     this.expected.push({ queue, job, couldBeginAtMs: job.timestamp + delayMs });
   }
