@@ -6,7 +6,7 @@
  *
  * `npm run bench -- fetch`, and `-- --rounds 1` after it for a short look.
  */
-import { startRedis, type TestRedis } from '../test/dist/support/redis.js';
+import { startRedis, type TestRedis } from '../../test/dist/support/redis.js';
 import { CONTESTS, contestGoals, contestRound, contestTable, type Round } from './support/contests.js';
 import { Fetcher, type FetcherKind } from './support/fetcher.js';
 import { median, percentile } from './support/figures.js';
