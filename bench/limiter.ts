@@ -60,15 +60,21 @@ function measure(run: LimitRun, setup: LimitSetup): Measured {
   return {
     most: isRate ? mostWithin(uses, setup.windowMs) : Math.max(...uses.map(({ atWork }) => atWork)),
     perSecond: (uses.length * 1_000) / spanMs,
-    // of a rate: the first may come at once, the others one after the other
+    // of a rate: from the use that took the last of what there was at the beginning
     ofIdeal: isRate
-      ? (((uses.length - setup.limit) / setup.limit) * setup.windowMs) / spanMs
+      ? (((uses.length - setup.limit) / setup.limit) * setup.windowMs) /
+        (endedMs - nthStart(uses, setup.limit))
       : heldMs / (setup.limit * spanMs),
     unfairness: unfairness(uses),
     commands: run.commands / uses.length,
     refusals: run.refusals / uses.length,
     redisCpuUs: (run.redisCpuMs * 1_000) / uses.length,
   };
+}
+
+function nthStart(uses: readonly Use[], nth: number): number {
+  const times = uses.map(({ startedAtUs }) => startedAtUs / 1_000).sort((a, b) => a - b);
+  return times[nth - 1] ?? Number.NaN;
 }
 
 /** In any stretch of time of this length, as its beginning was seen from outside. */
@@ -163,6 +169,11 @@ try {
         atMost: AT_ONCE.limit,
       },
       { what: 'at once: uses ÷ ideal', value: middleOf(atOnce, 'swarm', 'ofIdeal'), atLeast: 0.95 },
+      {
+        what: 'at once: uses/s ÷ those of tokens',
+        value: middleOf(atOnce, 'swarm', 'perSecond') / middleOf(atOnce, 'tokens', 'perSecond'),
+        atLeast: 0.95,
+      },
       { what: 'at once: places off, p99', value: middleOf(atOnce, 'swarm', 'unfairness'), atMost: 2 },
     ],
     notes: [
