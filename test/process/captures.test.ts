@@ -46,7 +46,7 @@ async function place(
 describe('swarm profile', { concurrency: 3 }, () => {
   it('writes a CPU profile of a working child, for its user alone', async (t) => {
     const { trial, swarm, pid, captures, command } = await place(t);
-    await trial.addMany(40, { block: 50 });
+    await trial.addMany(400, { block: 50 });
     const { code, stdout, stderr } = await command('profile', String(pid), '--for', '1s');
     assert.equal(code, 0, stderr);
     const file = stdout.trim();
@@ -148,9 +148,9 @@ describe('swarm heap', { concurrency: 3 }, () => {
       '--max-memory-hard',
       '300MB',
       '--stuck-after',
-      '500ms',
-      '--stuck-kill-after',
       '1s',
+      '--stuck-kill-after',
+      '2s',
     ];
     const { trial, swarm, pid, command } = await place(t, limits);
     await trial.add({ fill: 600_000 });
