@@ -141,38 +141,6 @@ describe('swarm heap', { concurrency: 3 }, () => {
     assert.deepEqual(swarm.all('kill'), []);
   });
 
-  it('is refused above a size; forced, it kills nobody, although it blocks and takes memory', async (t) => {
-    const limits = [
-      '--max-memory',
-      '250MB',
-      '--max-memory-hard',
-      '300MB',
-      '--stuck-after',
-      '1s',
-      '--stuck-kill-after',
-      '2s',
-    ];
-    const { trial, swarm, pid, command } = await place(t, limits);
-    await trial.add({ fill: 600_000 });
-    const refused = await waitFor('the heap is large', async () => {
-      const asked = await command('heap', String(pid));
-      return asked.code === 1 ? asked : null;
-    });
-    assert.match(
-      refused.stderr,
-      /heap failed: its heap has \d+MB in use: a snapshot of more than 64MB may stop.*--force/,
-    );
-    const startedAtMs = performance.now();
-    const { code, stderr } = await command('heap', String(pid), '--force');
-    assert.equal(code, 0, `${stderr}\n${swarm.tail()}`);
-    t.diagnostic(`${Math.round(performance.now() - startedAtMs)} ms`);
-    assert.deepEqual(swarm.all('kill'), []);
-    assert.deepEqual(
-      swarm.all('exited', { pid }).filter((line) => line['cause'] === 'stuck'),
-      [],
-    );
-  });
-
   it('says why it cannot be written', async (t) => {
     const { swarm, pid, command } = await place(t, [], {
       XDG_STATE_HOME: '/dev/null/no',
