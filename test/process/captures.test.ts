@@ -59,7 +59,7 @@ describe('swarm profile', { concurrency: 3 }, () => {
     const names = profile.nodes.map((node: { callFrame: { url: string } }) => node.callFrame.url);
     assert.ok(
       names.some((url: string) => url.endsWith('doctor-worker.mjs')),
-      'the app is not in it',
+      `the app is not in it, but ${[...new Set(names)].join(' ')}`,
     );
     assert.deepEqual(
       swarm.all('profile', { pid }).map((line) => line['file']),
