@@ -238,8 +238,10 @@ describe('the registry', { concurrency: 4 }, () => {
     const few = start(t, 'main.cjs', ['--count', '1']);
     const many = start(t, 'main.cjs', ['--count', '4']);
     await Promise.all([few.swarm.ready(1), many.swarm.ready(4)]);
-    // what their start caused is written
+    // what their start caused is written, and asked
     await Promise.all([
+      few.swarm.line('connections to Redis'),
+      many.swarm.line('connections to Redis'),
       showsStates(few.namespace, Array(2).fill('up')),
       showsStates(many.namespace, Array(5).fill('up')),
     ]);
