@@ -14,7 +14,7 @@ const NOW_MS = 1_700_000_000_000;
 
 /** A master's watch over one child, with clocks of its own. */
 function scene(t: TestContext, { timeoutMs = 30_000 as number | null, action = 'kill' as Action } = {}) {
-  const clock = { wallMs: NOW_MS, monotonicMs: 5_000 };
+  const clock = { wallMs: NOW_MS, monotonicMs: 5_000, isAtBreakpoint: false };
   t.mock.method(Date, 'now', () => clock.wallMs);
   t.mock.method(performance, 'now', () => clock.monotonicMs);
   const events: SupervisorEvent[] = [];
@@ -33,6 +33,7 @@ function scene(t: TestContext, { timeoutMs = 30_000 as number | null, action = '
     config: { jobTimeoutMs: timeoutMs, jobTimeoutAction: action },
     narrator: { jobOverdue: () => {}, jobAct: () => {} } as unknown as Narrator,
     children: () => [handle],
+    isAtBreakpoint: () => clock.isAtBreakpoint,
     dump: async (_, about) => {
       dumps.push(about);
       const jobs = child.jobs.map((job) => ({ ...job, attempt: 1 }));
@@ -113,6 +114,18 @@ describe('the watch over jobs', () => {
     await pass(5);
     assert.deepEqual(dumps, []);
     await pass(8);
+    assert.equal(dumps.length, 1);
+  });
+
+  it('counts no time at a breakpoint', async (t) => {
+    const { clock, child, dumps, pass } = scene(t);
+    child.jobs = [job('1')];
+    await pass(20);
+    clock.isAtBreakpoint = true;
+    await pass(600);
+    assert.deepEqual(dumps, []);
+    clock.isAtBreakpoint = false;
+    await pass(15);
     assert.equal(dumps.length, 1);
   });
 
