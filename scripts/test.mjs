@@ -11,7 +11,7 @@ import { TEST_OUTPUTS } from './outputs.mjs';
 /** A file that takes longer hangs. */
 const FILE_TIMEOUT_MS = 300_000;
 /** Files at once: most of them start processes of their own. */
-const CONCURRENCY = 4;
+const CONCURRENCY = 3;
 
 process.chdir(join(import.meta.dirname, '..'));
 const options = process.argv.slice(2).filter((argument) => argument.startsWith('-'));

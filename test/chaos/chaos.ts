@@ -22,6 +22,8 @@ const CHILDREN = 4;
 const SETTLE_MS = 120_000;
 const FAULTS_A_REDIS_RESTART = 15;
 const JOBS_A_FULL_HEAP = 150;
+/** Soon: on a slow machine a storm may see few jobs. */
+const FIRST_FULL_HEAP = 20;
 /** Four children are never out of work with so many. */
 const MAX_OPEN = 60;
 /** A fault explains what begins or ends so long around it: releases are swept for 5 s, locks last 30 s. */
@@ -116,7 +118,7 @@ async function feed(
       ms: Math.round(kind === 'busy' ? random() * 60 : random() * 800),
       mb: Math.round(random() * 40),
       loops: random() < 0.01,
-      devours: n % JOBS_A_FULL_HEAP === JOBS_A_FULL_HEAP - 1,
+      devours: n % JOBS_A_FULL_HEAP === FIRST_FULL_HEAP,
     };
     // Redis may be away: the client waits for it
     const job = await queue.add(kind, data, { attempts: 1, priority: n % 7 === 0 ? 5 : 0 });

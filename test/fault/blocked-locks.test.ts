@@ -7,7 +7,7 @@ import { startRedis, type TestRedis } from '../support/redis.js';
 import { Trial } from '../support/trial.js';
 import { waitFor } from '../support/wait.js';
 
-const LOCK_MS = 3_000;
+const LOCK_MS = 5_000;
 const SHORT_LOCKS = {
   APP_WORKER_OPTIONS: JSON.stringify({ lockDuration: LOCK_MS, stalledInterval: 1_000 }),
 };
@@ -42,7 +42,7 @@ describe('the locks of a blocked child', { concurrency: 2 }, () => {
       const trial = new Trial(t, redis);
       const swarm = trial.start(3, { env: SHORT_LOCKS });
       await swarm.ready(3);
-      const id = await trial.add({ spinMs: 5 * LOCK_MS });
+      const id = await trial.add({ spinMs: 3 * LOCK_MS });
       const { pid } = await trial.runs(id);
       const first = await swarm.line(EXTENDED);
       process.kill(first.pid as number, signal);

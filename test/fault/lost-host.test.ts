@@ -180,7 +180,7 @@ describe('a lost host', { concurrency: 4, skip: whyNoOtherHost() ?? false }, () 
     const trial = new Trial(t, redis);
     const suspended = start(trial, 1, { host: await otherHost(t, 'suspended'), env: SHORT_LOCK });
     await suspended.ready(1, patient);
-    const id = await trial.add({ first: { ms: 15_000 } });
+    const id = await trial.add({ first: { ms: 30_000 } });
     await trial.runs(id);
     const other = start(trial, 1, { env: SHORT_LOCK });
     await other.ready(1, patient);

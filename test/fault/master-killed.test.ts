@@ -1,7 +1,7 @@
 /** Faults 2 and 3: the master is killed; its children go, and its successor puts back what they held. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it, type TestContext } from 'node:test';
-import { completed, noneActive, running, tokenOf } from '../support/jobs.js';
+import { completed, noneActive, tokenOf } from '../support/jobs.js';
 import { isAlive } from '../support/processes.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import { Trial } from '../support/trial.js';
@@ -29,7 +29,7 @@ describe('the master is killed', { concurrency: 3 }, () => {
     const swarm = trial.start(1, { args: ['--timeout', '20s'] });
     const [pid = 0] = await swarm.ready(1);
     const id = await trial.add({ ms: 1_500 });
-    const token = await running(redis, trial.queue, id);
+    const token = await runningAs(trial, id);
     const killedAtMs = Date.now();
     swarm.kill('SIGKILL');
     assert.equal(await tokenOf(redis, trial.queue, id), token);
@@ -44,7 +44,7 @@ describe('the master is killed', { concurrency: 3 }, () => {
     const swarm = trial.start(1, { args: ['--timeout', '500ms'] });
     const pids = await swarm.ready(1);
     const id = await trial.add({ first: { ms: 600_000, grandchildren: true } });
-    await running(redis, trial.queue, id);
+    await trial.runs(id);
     const killedAtMs = Date.now();
     swarm.kill('SIGKILL');
     await gone(t, pids, killedAtMs, 10_000);
@@ -59,7 +59,7 @@ describe('the master is killed', { concurrency: 3 }, () => {
     const swarm = trial.start(1);
     const [pid = 0] = await swarm.ready(1);
     const id = await trial.add({ first: { spin: true } });
-    await running(redis, trial.queue, id);
+    await trial.runs(id);
     const killedAtMs = Date.now();
     swarm.kill('SIGKILL');
     await gone(t, [pid], killedAtMs, 8_000);
@@ -98,7 +98,7 @@ describe('the master is killed', { concurrency: 3 }, () => {
     const swarm = trial.start(1, { args: ['--timeout', '20s'] });
     const [pid = 0] = await swarm.ready(1);
     const id = await trial.add({ ms: 4_000 });
-    const token = await running(redis, trial.queue, id);
+    const token = await runningAs(trial, id);
     swarm.kill('SIGKILL');
     const successor = trial.start(1);
     await successor.ready(1);
@@ -109,6 +109,12 @@ describe('the master is killed', { concurrency: 3 }, () => {
     await trial.nothingLost(new Map([[successor, 1]]));
   });
 });
+
+/** The token of a job whose run has begun: one that was only fetched is put back by a child that goes. */
+async function runningAs(trial: Trial, id: string): Promise<string | null> {
+  await trial.runs(id);
+  return tokenOf(trial.redis, trial.queue, id);
+}
 
 async function gone(
   t: TestContext,

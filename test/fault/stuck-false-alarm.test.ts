@@ -12,6 +12,8 @@ const BUSY_LOOPS = 10;
 const SUSPENDED_MS = 6_000;
 /** Of the CPU; on a starved one it takes many times as long. */
 const COMPUTE_MS = 800;
+/** More than twice of that. */
+const PATIENT_LIMITS = ['--stuck-after', '2s', '--stuck-kill-after', '4s'];
 const patient = { timeoutMs: 120_000 };
 
 describe('a loop that only seems to stand', () => {
@@ -23,7 +25,7 @@ describe('a loop that only seems to stand', () => {
 
   it('on a machine with ten busy loops, in jobs that compute: nobody is dumped, nor killed', async (t) => {
     const trial = new StuckTrial(t, redis);
-    const swarm = trial.startStuck();
+    const swarm = trial.startStuck({}, PATIENT_LIMITS);
     await swarm.ready(1);
     for (let loop = 0; loop < BUSY_LOOPS; loop += 1) keepBusy(t);
     for (let job = 0; job < 3; job += 1) {
@@ -37,7 +39,7 @@ describe('a loop that only seems to stand', () => {
 
   it('after a suspend of everything, in the middle of a job that computes', async (t) => {
     const trial = new StuckTrial(t, redis);
-    const swarm = trial.startStuck();
+    const swarm = trial.startStuck({}, PATIENT_LIMITS);
     const pids = await swarm.ready(1);
     const id = await trial.add({ hang: 'compute', cpuMs: COMPUTE_MS, first: false });
     await trial.runs(id);

@@ -15,7 +15,8 @@ const HANGS: Record<string, (dump: Dump) => void> = {
   atomics: ({ stack }) => assert.match(stack[0]?.function ?? '', /Atomics\.wait/),
   vm: ({ stack }) => assert.equal(stack[0]?.file, 'sandboxed.vm.js'),
   microtasks: ({ stack }) => assert.ok(stack.some(({ function: name }) => name === 'again')),
-  nextTick: ({ stack }) => assert.ok(stack.some(({ function: name }) => name === 'again')),
+  // between two ticks only Node's own loop over them is on the stack
+  nextTick: ({ stack }) => assert.ok(stack.some(({ function: name }) => /again|processTicks/.test(name ?? ''))),
   wasm: ({ stack }) => assert.match(stack[0]?.file ?? '', /^wasm:/),
   exec: ({ native }) => assert.match(native?.command ?? '', /sleep 612/),
 };

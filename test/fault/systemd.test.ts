@@ -227,6 +227,26 @@ describe('under systemd', () => {
     assert.deepEqual((await trial.counters(second)).attempts, 1);
   });
 
+  it('swarm doctor finds what is wrong with a unit, and nothing with ours', async (t) => {
+    const good = await start(t);
+    if (!good) return;
+    await registered(good);
+    const fine = await unitFinding(good);
+    assert.deepEqual(
+      [fine.status, fine.text.startsWith(`${good.service.name}.service: `)],
+      ['ok', true],
+      fine.text,
+    );
+    const bad = ['Type=exec', 'OOMPolicy=stop', 'KillMode=process', 'TimeoutStopSec=5', 'Restart=no'];
+    const set = await start(t, { overrides: bad });
+    if (!set) return;
+    await registered(set);
+    const { status, text } = await unitFinding(set);
+    assert.equal(status, 'warn', text);
+    for (const part of [/OOMPolicy=stop/, /is killed 5s after a stop/, /KillMode=process/, /Restart=no/])
+      assert.match(text, part);
+  });
+
   it('the kernel kills a child at MemoryMax, and the unit goes on', async (t) => {
     const set = await start(t, { app: 'deaths.mjs', overrides: ['MemoryMax=600M', 'MemorySwapMax=0'] });
     if (!set) return;
@@ -245,6 +265,28 @@ describe('under systemd', () => {
     });
   });
 });
+
+/** What `swarm doctor` inside says of the unit. */
+async function unitFinding(set: {
+  box: SystemdBox;
+  trial: Trial;
+}): Promise<{ status: string; text: string }> {
+  const { box, trial } = set;
+  const where = ['--redis', trial.redis.url, '--namespace', trial.namespace];
+  const { stdout, stderr } = await box.swarm('test/apps', 'doctor', '--json', ...where);
+  assert.equal(stderr, '');
+  const findings = JSON.parse(stdout) as {
+    check: string;
+    status: string;
+    found: string;
+    details: string[];
+  }[];
+  const finding = findings.find(({ check }) => check === 'service-unit');
+  return {
+    status: finding?.status ?? '',
+    text: [finding?.found, ...(finding?.details ?? [])].join('\n'),
+  };
+}
 
 /** Everybody in the unit's cgroup. */
 async function pidsOf(box: SystemdBox, { name }: Service): Promise<string[]> {

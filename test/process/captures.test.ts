@@ -46,7 +46,7 @@ async function place(
 describe('swarm profile', { concurrency: 3 }, () => {
   it('writes a CPU profile of a working child, for its user alone', async (t) => {
     const { trial, swarm, pid, captures, command } = await place(t);
-    await trial.addMany(40, { block: 50 });
+    await trial.addMany(400, { block: 50 });
     const { code, stdout, stderr } = await command('profile', String(pid), '--for', '1s');
     assert.equal(code, 0, stderr);
     const file = stdout.trim();
@@ -59,7 +59,7 @@ describe('swarm profile', { concurrency: 3 }, () => {
     const names = profile.nodes.map((node: { callFrame: { url: string } }) => node.callFrame.url);
     assert.ok(
       names.some((url: string) => url.endsWith('doctor-worker.mjs')),
-      'the app is not in it',
+      `the app is not in it, but ${[...new Set(names)].join(' ')}`,
     );
     assert.deepEqual(
       swarm.all('profile', { pid }).map((line) => line['file']),
@@ -139,38 +139,6 @@ describe('swarm heap', { concurrency: 3 }, () => {
     const id = await trial.add({});
     await waitFor('it works on', async () => (await trial.queue.getJobState(id)) === 'completed');
     assert.deepEqual(swarm.all('kill'), []);
-  });
-
-  it('is refused above a size; forced, it kills nobody, although it blocks and takes memory', async (t) => {
-    const limits = [
-      '--max-memory',
-      '250MB',
-      '--max-memory-hard',
-      '300MB',
-      '--stuck-after',
-      '500ms',
-      '--stuck-kill-after',
-      '1s',
-    ];
-    const { trial, swarm, pid, command } = await place(t, limits);
-    await trial.add({ fill: 600_000 });
-    const refused = await waitFor('the heap is large', async () => {
-      const asked = await command('heap', String(pid));
-      return asked.code === 1 ? asked : null;
-    });
-    assert.match(
-      refused.stderr,
-      /heap failed: its heap has \d+MB in use: a snapshot of more than 64MB may stop.*--force/,
-    );
-    const startedAtMs = performance.now();
-    const { code, stderr } = await command('heap', String(pid), '--force');
-    assert.equal(code, 0, `${stderr}\n${swarm.tail()}`);
-    t.diagnostic(`${Math.round(performance.now() - startedAtMs)} ms`);
-    assert.deepEqual(swarm.all('kill'), []);
-    assert.deepEqual(
-      swarm.all('exited', { pid }).filter((line) => line['cause'] === 'stuck'),
-      [],
-    );
   });
 
   it('says why it cannot be written', async (t) => {

@@ -210,8 +210,13 @@ describe('swarm roll, recycle and scale', { concurrency: 3 }, () => {
     assert.ok(![...swarm.children.values()].some((pid) => before.includes(pid)));
     assert.ok((await trial.queue.getCompletedCount()) > 5, 'jobs went on');
     await trial.nothingLost(new Map([[swarm, 2]]));
-    for (const id of trial.ids)
-      assert.deepEqual(await trial.counters(id), { attempts: 1, starts: 1, stalled: 0 });
+    for (const id of trial.ids) {
+      assert.equal(swarm.all(`runs ${id}`).length, 1, 'each has run once');
+      // one that was on its way to a child that goes is put back, and counts as started twice
+      const { attempts, starts, stalled } = await trial.counters(id);
+      assert.deepEqual([attempts, stalled], [1, 0]);
+      assert.ok(starts <= 2, `${starts} starts`);
+    }
   });
 
   it('recycle: one child, the new one first', async (t) => {

@@ -112,7 +112,7 @@ describe('swarm top', { concurrency: 3, skip: whyNoTmux() ?? false }, () => {
     assert.deepEqual(terminal.modes, { alternate: false, cursor: true });
     assert.match(
       terminal.screen,
-      /top' '--redis'[\s\S]*ready\$$/,
+      /'top'[\s\S]*ready\$$/,
       'what was on the screen before is there again',
     );
     terminal.run(['stty', '-a']);

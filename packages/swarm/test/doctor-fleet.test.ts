@@ -92,6 +92,25 @@ describe('doctor on a fleet', () => {
     );
   });
 
+  it('with leases of children that are gone, and keys that never go', async (t) => {
+    const { client, namespace, options } = await place(t);
+    const child = childOn(redis.url, ['mail']);
+    await register(client, { namespace, children: [child] });
+    await client.set(`swarm:leases:{${child.identity}}`, '', 'PX', 3_600_000);
+    await finds(
+      redis.url,
+      'registry-lingering',
+      { status: 'ok', found: /each with an owner and an end/ },
+      options,
+    );
+    await client.set('swarm:leases:{web-9:1:gone}', '', 'PX', 3_600_000);
+    await client.set('swarm:leases:{web-9:2:freed}', '', 'PX', 30_000);
+    await client.set(`swarm:{${namespace}}:old`, '');
+    const found =
+      /1 key of swarm's would stay for ever: swarm:\{ns\d+\}:old\n1 child that is gone may still hold leases of limiters: web-9:1:gone/;
+    await finds(redis.url, 'registry-lingering', { status: 'warn', found, cure: /DEL them/ }, options);
+  });
+
   it('with a malformed entry', async (t) => {
     const { client, namespace, options } = await place(t);
     await client.zadd(registryKeys(namespace).masters, Date.now() + 60_000, 'nonsense');

@@ -198,7 +198,13 @@ describe('doctor on an app', () => {
 
 describe('doctor judges', () => {
   it('a unit of systemd', () => {
-    const good = { OOMPolicy: 'continue', KillMode: 'mixed', TimeoutStopUSec: '33s', Restart: 'always' };
+    const good = {
+      OOMPolicy: 'continue',
+      KillMode: 'mixed',
+      TimeoutStopUSec: '33s',
+      Restart: 'always',
+      Type: 'exec',
+    };
     const unit = { name: 'app.service', drainTimeoutMs: 25_000 };
     assert.equal(judgeUnits({ units: [{ ...unit, properties: good }] }).status, 'ok');
     const bad = { OOMPolicy: 'stop', KillMode: 'process', TimeoutStopUSec: '10s', Restart: 'no' };

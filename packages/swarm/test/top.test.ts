@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { cellWidth } from '../dist/commands/terminal-text.js';
+import { toAscii } from '../dist/commands/top/ascii.js';
 import { History } from '../dist/commands/top/history.js';
 import { type Key, type Model, onKey, rowsOf, START } from '../dist/commands/top/model.js';
-import { frame, type Scene, toAscii } from '../dist/commands/top/view.js';
+import { frame, type Scene } from '../dist/commands/top/view.js';
 import type { ChildRecord, MasterRecord } from '../dist/registry/schema.js';
 import { childOn } from './doctor-exam.js';
 

@@ -18,6 +18,17 @@ describe('the pipe of a watchdog', () => {
     });
   });
 
+  it('brings dumps, returns and troubles', () => {
+    const findings = { kind: 'native' };
+    for (const message of [
+      { type: 'dump', dumpId: 'a', findings },
+      { type: 'returned', findings },
+      { type: 'trouble', message: 'no' },
+    ])
+      assert.deepEqual(parseWatchdogMessage(JSON.stringify(message)), message);
+    assert.deepEqual(parseWatchdogOrder('{"type":"dump","dumpId":"a"}'), { type: 'dump', dumpId: 'a' });
+  });
+
   it('refuses everything else', () => {
     const texts = [
       '',
@@ -30,9 +41,11 @@ describe('the pipe of a watchdog', () => {
       '{"type":"look","look":{"silentMs":1,"blockedMs":"2","kind":null}}',
       '{"type":"look","look":{"silentMs":1,"blockedMs":0,"kind":"tired"}}',
       '{"type":"constructor"}',
+      '{"type":"dump"}',
+      '{"type":"trouble"}',
     ];
     for (const text of texts) assert.equal(parseWatchdogMessage(text), null, text);
-    for (const text of [...texts, '{"type":"dump"}']) assert.equal(parseWatchdogOrder(text), null, text);
+    for (const text of texts) assert.equal(parseWatchdogOrder(text), null, text);
     fc.assert(fc.property(fc.json(), (text) => parseWatchdogMessage(text) === null));
   });
 

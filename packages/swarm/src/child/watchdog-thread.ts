@@ -47,9 +47,7 @@ class Watchdog {
       for (const line of lines.feed(chunk)) if (line !== null) this.#obey(line);
     });
     // who else would look? And node aborts where a thread ends that has just let go of a paused main thread
-    process.on('uncaughtException', (error) => {
-      this.#send({ type: 'trouble', message: String(error instanceof Error ? error.stack : error) });
-    });
+    process.on('uncaughtException', (error) => this.#trouble(error));
     this.#report(lookOf(this.#watch));
     setInterval(() => this.#look(), LOOK_MS);
   }
@@ -78,10 +76,21 @@ class Watchdog {
     if (!order) return;
     const { dumpId } = order;
     // one after the other: there is one main thread to ask
-    this.#taking = this.#taking.then(async () => {
+    this.#taking = this.#taking.then(() => this.#dump(dumpId));
+  }
+
+  async #dump(dumpId: string): Promise<void> {
+    try {
       const findings = await this.#taker.take();
       this.#send({ type: 'dump', dumpId, findings });
-    });
+    } catch (error) {
+      // the master then looks from outside
+      this.#trouble(error);
+    }
+  }
+
+  #trouble(error: unknown): void {
+    this.#send({ type: 'trouble', message: String(error instanceof Error ? error.stack : error) });
   }
 
   #report(look: Look): void {

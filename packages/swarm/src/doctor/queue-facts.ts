@@ -41,6 +41,8 @@ const DAY_MS = 24 * 3_600_000;
 const DELAY_SCALE = 0x1000;
 /** What `queue.rateLimit()` writes is more than that, whatever the maximum is. */
 const HELD = 2 ** 50;
+/** Entries of older releases that are no jobs. */
+const MARKER = '0:';
 /** A Worker that sleeps wakes within this. */
 const OVERDUE_MS = 30_000;
 
@@ -49,49 +51,41 @@ export async function readQueue(client: RedisClient, { queue, prefix }: QueueNam
   const key = (suffix: string): string => `${prefix}:${queue}:${suffix}`;
   const [seconds] = await client.time();
   const nowMs = Number(seconds) * 1_000;
-  const [meta, wait, paused, prioritized, delayed, overdue, next, samples, limiter, pttl, events] = await ask(
-    client,
-    [
-      ['hmget', key('meta'), 'paused', 'concurrency', 'max'],
-      ['llen', key('wait')],
-      ['llen', key('paused')],
-      ['zcard', key('prioritized')],
-      ['zcard', key('delayed')],
-      ['zcount', key('delayed'), '-inf', String((nowMs - OVERDUE_MS) * DELAY_SCALE)],
-      ['lrange', key('wait'), '-1', '-1'],
-      ['lrange', key('wait'), String(-SAMPLES), '-1'],
-      ['get', key('limiter')],
-      ['pttl', key('limiter')],
-      ['xrevrange', key('events'), '+', String(nowMs - DAY_MS), 'COUNT', String(MAX_EVENTS)],
-    ],
-  );
-  const [isPaused, concurrency, max] = list(meta);
-  const isLimited = Number(limiter ?? 0) >= Math.min(Number(max ?? HELD), HELD);
-  const more = await ask(client, [
-    ['lrange', key('paused'), String(-SAMPLES), '-1'],
-    ['zrange', key('prioritized'), '0', String(SAMPLES - 1)],
-    ['zrange', key('delayed'), '0', String(SAMPLES - 1)],
-    ['llen', key('active')],
-  ]);
-  const [waitingIds, pausedIds, prioritizedIds, delayedIds] = [samples, more[0], more[1], more[2]].map(texts);
-  const ids = [...new Set([waitingIds, pausedIds, prioritizedIds, delayedIds].flatMap((some) => some ?? []))];
-  const jobs = await readJobs(client, key, ids.filter((id) => !id.startsWith('0:')).slice(0, SAMPLES));
-  const [oldest] = [texts(next), pausedIds?.slice(-1), prioritizedIds?.slice(0, 1)].flatMap(
-    (some) => some ?? [],
-  );
+  const said = await askNamed(client, {
+    meta: ['hmget', key('meta'), 'paused', 'concurrency', 'max'],
+    wait: ['llen', key('wait')],
+    paused: ['llen', key('paused')],
+    prioritized: ['zcard', key('prioritized')],
+    delayed: ['zcard', key('delayed')],
+    overdue: ['zcount', key('delayed'), '-inf', String((nowMs - OVERDUE_MS) * DELAY_SCALE)],
+    active: ['llen', key('active')],
+    limiter: ['get', key('limiter')],
+    limitedFor: ['pttl', key('limiter')],
+    events: ['xrevrange', key('events'), '+', String(nowMs - DAY_MS), 'COUNT', String(MAX_EVENTS)],
+    // the next one is the last of a list
+    nextWaiting: ['lrange', key('wait'), String(-SAMPLES), '-1'],
+    nextPaused: ['lrange', key('paused'), String(-SAMPLES), '-1'],
+    nextPrioritized: ['zrange', key('prioritized'), '0', String(SAMPLES - 1)],
+    nextDelayed: ['zrange', key('delayed'), '0', String(SAMPLES - 1)],
+  });
+  const [isPaused, concurrency, max] = list(said.meta);
+  const isLimited = Number(said.limiter ?? 0) >= Math.min(Number(max ?? HELD), HELD);
+  const ready = [said.nextWaiting, said.nextPaused].flatMap((ids) => texts(ids).reverse());
+  const waiting = [...ready, ...texts(said.nextPrioritized)].filter((id) => !id.startsWith(MARKER));
+  const [next] = waiting;
   return {
     queue,
     prefix,
-    waiting: number(wait) + number(paused) + number(prioritized) + number(overdue),
-    oldestWaitMs: oldest === undefined ? null : await ageOf(client, key(oldest), nowMs),
-    delayed: number(delayed) - number(overdue),
-    active: number(more[3]),
+    waiting: number(said.wait) + number(said.paused) + number(said.prioritized) + number(said.overdue),
+    oldestWaitMs: next === undefined ? null : await ageOf(client, key(next), nowMs),
+    delayed: number(said.delayed) - number(said.overdue),
+    active: number(said.active),
     unlocked: await unlocked(client, key),
-    isPaused: isPaused !== null && isPaused !== undefined,
+    isPaused: typeof isPaused === 'string',
     concurrency: typeof concurrency === 'string' ? Number(concurrency) : null,
-    limitedForMs: isLimited ? Math.max(0, number(pttl)) : 0,
-    samples: jobs,
-    stalled: countStalled(events),
+    limitedForMs: isLimited ? Math.max(0, number(said.limitedFor)) : 0,
+    samples: await readJobs(client, key, [...waiting, ...texts(said.nextDelayed)].slice(0, SAMPLES)),
+    stalled: countStalled(said.events),
   };
 }
 
@@ -153,6 +147,18 @@ function countStalled(events: unknown): number {
       (field, index) => index % 2 === 0 && field === 'event' && fields[index + 1] === 'stalled',
     );
   }).length;
+}
+
+async function askNamed<Name extends string>(
+  client: RedisClient,
+  commands: Readonly<Record<Name, string[]>>,
+): Promise<Record<Name, unknown>> {
+  const names = Object.keys(commands) as Name[];
+  const replies = await ask(
+    client,
+    names.map((name) => commands[name]),
+  );
+  return Object.fromEntries(names.map((name, index) => [name, replies[index]])) as Record<Name, unknown>;
 }
 
 async function ask(client: RedisClient, commands: string[][]): Promise<unknown[]> {

@@ -34,13 +34,15 @@ export interface QueueScan {
   workers: { queue: string; prefix: string; here: boolean; taker: Taker }[];
   /** Namespaces of registries in this database. */
   namespaces: string[];
+  /** All keys of swarm's own in it. */
+  ownKeys: string[];
   /** There was no time for all keys. */
   partial: boolean;
 }
 
 /** `meta` and `wait` at the end of a key, which every queue has one of, and little else. */
 const QUEUE_KEYS = '*:[mw][ea][it][at]';
-const REGISTRY_KEYS = 'swarm:{*}:masters';
+const OWN_KEYS = 'swarm:*';
 const SCAN_COUNT = 1_000;
 const SCAN_BUDGET_MS = 3_000;
 const MAX_QUEUES = 200;
@@ -55,7 +57,7 @@ export async function scanQueues(
   const workers = workersOf(masters, redisId);
   const untilMs = performance.now() + SCAN_BUDGET_MS;
   const keys = await scan(client, QUEUE_KEYS, untilMs);
-  const registries = await scan(client, REGISTRY_KEYS, untilMs + SCAN_BUDGET_MS);
+  const own = await scan(client, OWN_KEYS, untilMs + SCAN_BUDGET_MS);
   const names = unique([
     ...workers.filter(({ here }) => here).map(nameOf),
     ...keys.found.flatMap(queueOfKey),
@@ -69,8 +71,9 @@ export async function scanQueues(
   for (const other of others) {
     queues.push(...(await scanDatabase(open(other), other, workers, connections)));
   }
-  const namespaces = registries.found.flatMap((key) => /^swarm:\{(.+)\}:masters$/.exec(key)?.[1] ?? []);
-  return { queues, db, workers, namespaces, partial: !keys.whole || names.length > MAX_QUEUES };
+  const namespaces = own.found.flatMap((key) => /^swarm:\{(.+)\}:masters$/.exec(key)?.[1] ?? []);
+  const ownKeys = own.found;
+  return { queues, db, workers, namespaces, ownKeys, partial: !keys.whole || names.length > MAX_QUEUES };
 }
 
 /** Of another database, only queues of a name that our children work for: the rest is somebody else's. */

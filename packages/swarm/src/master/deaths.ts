@@ -20,7 +20,7 @@ import { digestOf } from './dumps.js';
 /** For the last of its stderr. */
 const WRITE_AFTER_MS = 200;
 /** A release that takes longer is not waited for. */
-const WRITE_AT_LATEST_MS = 10_000;
+const WRITE_AT_LATEST_MS = 20_000;
 /** Records that wait for Redis; beyond this the oldest are given up. */
 const MAX_UNWRITTEN = 500;
 /** Records on their way at once. */

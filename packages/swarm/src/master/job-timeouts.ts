@@ -35,6 +35,8 @@ export interface JobTimeoutsParts {
   config: Pick<Config, 'jobTimeoutMs' | 'jobTimeoutAction'>;
   narrator: Narrator;
   children: () => Iterable<ChildHandle>;
+  /** A debugger holds it: what time passes is nobody's. */
+  isAtBreakpoint: (identity: string) => boolean;
   dump: (child: ChildHandle, about: JobRef) => Promise<DumpRecord | null>;
   ask: (event: SupervisorEvent) => void;
 }
@@ -68,7 +70,8 @@ export class JobTimeouts {
     this.#lookedAtMs = nowMs;
     for (const child of this.#parts.children()) {
       if (child.exit) continue;
-      const jobs = this.#renew(child, nowMs, gapMs > ON_TIME_MS ? gapMs : 0);
+      const isLost = gapMs > ON_TIME_MS || this.#parts.isAtBreakpoint(child.identity);
+      const jobs = this.#renew(child, nowMs, isLost ? gapMs : 0);
       if (!jobs) continue;
       for (const watched of jobs.values())
         this.#step(child, watched, lookAtClock(watched.clock, nowMs), nowMs);

@@ -183,6 +183,7 @@ export class MasterShell {
       config,
       narrator: this.#narrator,
       children: () => this.#children.values(),
+      isAtBreakpoint: (identity) => this.#state.blocks[identity]?.kind === 'debugger',
       dump: (child, about) => this.#dumps.request(child, 'job-timeout', about),
       ask: (event) => this.#enqueue(event),
     });

@@ -10,8 +10,9 @@ import type { ReadStream, WriteStream } from 'node:tty';
 import { usageError } from '../../errors.js';
 import type { Palette } from '../palette.js';
 import { cellWidth } from '../terminal-text.js';
+import { toAscii } from './ascii.js';
 import type { Key } from './model.js';
-import { type Line, toAscii } from './view.js';
+import type { Line } from './view.js';
 
 /** Alternate screen, no cursor, no wrapping at the right edge; and back. */
 const ENTER = '\u001b[?1049h\u001b[?25l\u001b[?7l\u001b[H\u001b[2J';

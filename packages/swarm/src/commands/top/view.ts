@@ -1,14 +1,12 @@
-/**
- * The picture of a moment, line by line. Pure. Columns have fixed widths, so that nothing jumps when figures
- * change; which of them there is room for depends on the width alone, and what is left over goes to the curves.
- */
+/** The picture of a moment, line by line. Pure. */
 import { jobsOf } from '../../registry/reader.js';
 import type { MasterRecord } from '../../registry/schema.js';
 import { formatBytes, formatDuration } from '../../units.js';
 import { cellWidth, cutText, padText, safeText } from '../terminal-text.js';
+import { type Column, cells, chooseColumns, orDash } from './columns.js';
 import type { History } from './history.js';
 import { indexOfSelected, type Model, rowsOf } from './model.js';
-import { type Row, type SortKey, stateOf } from './rows.js';
+import { type Row, stateOf } from './rows.js';
 
 export interface Line {
   text: string;
@@ -27,66 +25,10 @@ export interface Scene {
   clock: string;
 }
 
-interface Column {
-  title: string;
-  sort: SortKey | null;
-  width: number;
-  /** The highest goes first where there is no room. */
-  priority: number;
-  align?: 'left';
-  /** Takes what is left over, up to so much more. */
-  grows?: number;
-  cell: (row: Row, scene: Scene, width: number) => string;
-}
-
-const BARS = '▁▂▃▄▅▆▇█';
-const LEAST_LAG_SCALE_MS = 100;
-/** A curve of memory that moves by less is flat. */
-const FLAT_SHARE = 0.1;
-const MAX_MASTER_LINES = 3;
+/** Before each row, where the selected one is marked. */
 const MARK = 2;
+const MAX_MASTER_LINES = 3;
 const KEYS = 'q quit  arrows select, sort  r reverse  d dump  ? help';
-
-const COLUMNS: readonly Column[] = [
-  { title: 'HOST', sort: null, width: 10, priority: 6, align: 'left', cell: ({ master }) => master.host },
-  { title: 'GROUP', sort: null, width: 7, priority: 9, align: 'left', cell: ({ child }) => child.group },
-  { title: 'SLOT', sort: 'slot', width: 4, priority: 0, cell: ({ child }) => String(child.slot) },
-  { title: 'STATE', sort: 'state', width: 8, priority: 0, align: 'left', cell: stateOf },
-  { title: 'PID', sort: 'pid', width: 7, priority: 1, cell: ({ child }) => String(child.pid) },
-  {
-    title: 'MEM',
-    sort: 'memory',
-    width: 6,
-    priority: 0,
-    cell: ({ child }) => orDash(child.pssBytes ?? child.rssBytes, formatBytes),
-  },
-  { title: '', sort: null, width: 8, priority: 4, align: 'left', grows: 16, cell: memoryCurve },
-  {
-    title: 'CPU%',
-    sort: 'cpu',
-    width: 5,
-    priority: 2,
-    cell: ({ child }) => orDash(child.cpuPercent, (percent) => percent.toFixed(0)),
-  },
-  { title: 'LAG', sort: 'lag', width: 6, priority: 2, cell: ({ child }) => orDash(child.loopLagMs, brief) },
-  { title: '', sort: null, width: 8, priority: 5, align: 'left', grows: 16, cell: lagCurve },
-  {
-    title: 'BUSY',
-    sort: 'busy',
-    width: 6,
-    priority: 1,
-    cell: ({ child }) => `${child.busy}/${child.concurrency}`,
-  },
-  { title: 'DONE', sort: 'done', width: 8, priority: 7, cell: ({ child }) => String(child.processed) },
-  { title: 'RST', sort: 'restarts', width: 4, priority: 8, cell: ({ child }) => String(child.restarts) },
-  {
-    title: 'UPTIME',
-    sort: 'uptime',
-    width: 7,
-    priority: 8,
-    cell: ({ child }, { model }) => brief((model.snapshot?.redisTimeMs ?? 0) - child.startedAtMs),
-  },
-];
 
 /** Exactly `height` lines, none wider than `width`. */
 export function frame(scene: Scene): Line[] {
@@ -165,80 +107,28 @@ function tableLines(scene: Scene, room: number): Line[] {
   const { model } = scene;
   const rows = rowsOf(model);
   if (rows.length === 0) return [{ text: emptyText(scene), style: 'plain' }];
-  const columns = layout(scene, rows);
+  const columns = chooseColumns(rows, model.sort, scene.width - MARK);
+  const sources = { history: scene.history, nowMs: model.snapshot?.redisTimeMs ?? 0 };
   const selected = indexOfSelected(model, rows);
   const visible = Math.max(1, room - 1);
   const from = Math.max(0, Math.min(selected - Math.floor(visible / 2), rows.length - visible));
   const body = rows.slice(from, from + visible).map((row, index): Line => {
     const isSelected = from + index === selected;
     const text =
-      (isSelected ? '> ' : '  ') + cells(columns, (column, width) => column.cell(row, scene, width));
+      (isSelected ? '> ' : '  ') + cells(columns, (column, width) => column.cell(row, sources, width));
     const isBad = ['stuck', 'failed', 'stale', 'backoff'].includes(stateOf(row));
     return { text, style: isSelected ? 'selected' : isBad ? 'bad' : 'plain' };
   });
   const arrow = model.isReversed ? '▴' : '▾';
-  const header = cells(columns, ({ title, sort }) => (sort === model.sort ? `${title}${arrow}` : title));
+  const header = cells(columns, ({ title, sort }: Column) =>
+    sort === model.sort ? `${title}${arrow}` : title,
+  );
   return [{ text: `  ${header}`, style: 'header' }, ...body];
 }
 
 function emptyText({ model, namespace, url }: Scene): string {
   if (!model.snapshot) return `waiting for ${url}`;
   return `No child is in namespace ${namespace}. Start some with: swarm --count 2 ./worker.js`;
-}
-
-function layout({ width, model }: Scene, rows: readonly Row[]): Column[] {
-  const hosts = new Set(rows.map(({ master }) => master.host)).size;
-  const groups = new Set(rows.map(({ child }) => child.group)).size;
-  let columns = COLUMNS.filter(
-    ({ title }) => (title !== 'HOST' || hosts > 1) && (title !== 'GROUP' || groups > 1),
-  );
-  const total = (): number => MARK + columns.reduce((sum, column) => sum + column.width + 1, -1);
-  while (total() > width) {
-    // the column that is sorted by stays
-    const candidates = columns.filter(({ priority, sort }) => priority > 0 && sort !== model.sort);
-    const last = candidates.reduce<Column | null>(
-      (most, each) => (most && most.priority > each.priority ? most : each),
-      null,
-    );
-    if (!last) break;
-    columns = columns.filter((column) => column !== last);
-  }
-  const growing = columns.filter(({ grows }) => grows !== undefined);
-  const extra = growing.length === 0 ? 0 : Math.floor((width - total()) / growing.length);
-  return columns.map((column) => {
-    return column.grows === undefined
-      ? column
-      : { ...column, width: column.width + Math.max(0, Math.min(column.grows, extra)) };
-  });
-}
-
-function cells(columns: readonly Column[], cell: (column: Column, width: number) => string): string {
-  return columns
-    .map((column) => {
-      const text = cutText(safeText(cell(column, column.width)), column.width);
-      return padText(text, column.width, column.align ?? 'right');
-    })
-    .join(' ')
-    .trimEnd();
-}
-
-function memoryCurve({ child }: Row, { history }: Scene, width: number): string {
-  const values = history.of(child.identity).memoryBytes.slice(-width);
-  const most = Math.max(...values, 1);
-  const least = Math.min(...values, most * (1 - FLAT_SHARE));
-  return curve(values, least, most);
-}
-
-function lagCurve({ child }: Row, { history }: Scene, width: number): string {
-  const values = history.of(child.identity).loopLagMs.slice(-width);
-  return curve(values, 0, Math.max(LEAST_LAG_SCALE_MS, ...values));
-}
-
-function curve(values: readonly number[], least: number, most: number): string {
-  const span = Math.max(most - least, Number.EPSILON);
-  const bar = (value: number): string =>
-    BARS[Math.round(((value - least) / span) * (BARS.length - 1))] ?? ' ';
-  return values.map(bar).join('');
 }
 
 /** Of the selected child. Always two lines: a footer that comes and goes is restless. */
@@ -288,24 +178,4 @@ function paneLines({ model: { pane } }: Scene, room: number): Line[] {
   const more = pane.lines.length - pane.from - lines.length;
   const title = `${pane.title}${more > 0 ? `  (${more} more lines below)` : ''}  any other key: back`;
   return [{ text: title, style: 'header' }, ...lines.map((text): Line => ({ text, style: 'plain' }))];
-}
-
-/** The larger unit alone: `3m`. */
-function brief(durationMs: number): string {
-  return formatDuration(durationMs).split(' ')[0] ?? '';
-}
-
-function orDash<T>(value: T | null, format: (value: T) => string): string {
-  return value === null ? '-' : format(value);
-}
-
-const ASCII_BARS = '.:-=+*%#';
-const ASCII_MARKS: Readonly<Record<string, string>> = { '…': '~', '▾': 'v', '▴': '^' };
-
-/** For terminals that know no Unicode. */
-export function toAscii(text: string): string {
-  return text.replace(/[^ -~]/gu, (char) => {
-    const bar = BARS.indexOf(char);
-    return bar >= 0 ? (ASCII_BARS[bar] ?? '?') : (ASCII_MARKS[char] ?? '?');
-  });
 }

@@ -28,6 +28,7 @@ import { redisLatency } from './redis-latency.js';
 import { redisMemory } from './redis-memory.js';
 import { redisPersistence } from './redis-persistence.js';
 import { redisVersion } from './redis-version.js';
+import { registryLingering } from './registry-lingering.js';
 import { registryStale } from './registry-stale.js';
 import { serviceUnit } from './service-unit.js';
 import { startedBy } from './started-by.js';
@@ -49,6 +50,7 @@ export const CHECKS: readonly Examiner[] = [
   children,
   tags,
   registryStale,
+  registryLingering,
   deaths,
   dumps,
   lingering,

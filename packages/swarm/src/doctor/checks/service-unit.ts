@@ -15,7 +15,7 @@ export interface Unit {
   drainTimeoutMs: number;
 }
 
-const PROPERTIES = ['OOMPolicy', 'KillMode', 'TimeoutStopUSec', 'Restart', 'TasksMax', 'LimitNOFILESoft'];
+const PROPERTIES = ['Type', 'OOMPolicy', 'KillMode', 'TimeoutStopUSec', 'Restart'];
 const SYSTEMCTL_MS = 5_000;
 /** After the drain: hand-back, close hooks, kill. */
 const LEAVE_MS = 3_000;
@@ -86,7 +86,9 @@ function problemsOf({ name, properties, drainTimeoutMs }: Unit): Problem[] {
       cure: 'OOMPolicy=continue in [Service] (swarm init systemd writes such a unit), then systemctl daemon-reload',
     });
   }
-  const stopMs = parseSpan(stop);
+  // under these, swarm asks systemd for more time as long as it needs it
+  const isNotified = properties['Type']?.startsWith('notify') ?? false;
+  const stopMs = isNotified ? null : parseSpan(stop);
   const neededMs = drainTimeoutMs + LEAVE_MS;
   if (stopMs !== null && stopMs < neededMs) {
     problems.push({
