@@ -53,7 +53,7 @@ const MAY_IMPORT = {
   api: ['shared', 'child/app-registration.ts', 'embed', 'types:registry', 'types:fetch'],
   embed: ['shared', 'config', 'master', 'types:registry'],
   platform: ['shared', 'config', 'types:supervisor', 'types:registry', 'types:master'],
-  http: ['shared', 'limiter/status.ts', 'types:supervisor', 'types:registry', 'types:master'],
+  http: ['shared', 'limiter/status.ts', 'registry', 'types:supervisor', 'types:master'],
   master: [
     'shared',
     'supervisor',

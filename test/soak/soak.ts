@@ -1,5 +1,5 @@
 /**
- * `node test/dist/soak/soak.js --seconds 60 --seed S`: a load that never stays the same (silence, single jobs, bursts,
+ * `npm run soak -- --seconds 60 --seed S`: a load that never stays the same (silence, single jobs, bursts,
  * delayed and prioritized jobs, pauses) on the queues of a swarm app whose children are never full for long. Every job must
  * begin soon after it could: a wake-up that is lost would be made good for by the next look, 5 s later, and is seen here.
  */

@@ -67,13 +67,16 @@ export async function runMasterWithin(config: Config, around: Surroundings): Pro
   const { port, host } = config;
   let useForMetrics: (client: RedisClient) => void = () => {};
   if (port !== null) {
-    const [{ HttpDoor }, { LimitCollector }] = await Promise.all([
+    const [{ HttpDoor }, { LimitCollector }, { QueueCollector }] = await Promise.all([
       import('./http/index.js'),
       import('./http/limit-metrics.js'),
+      import('./http/queue-metrics.js'),
     ]);
-    const limits = new LimitCollector();
-    useForMetrics = (client) => limits.use(client);
-    onlookers.push(await HttpDoor.open({ port, host, collectors: [limits] }, around.log));
+    const collectors = [new LimitCollector(), new QueueCollector(config.namespace)];
+    useForMetrics = (client) => {
+      for (const collector of collectors) collector.use(client);
+    };
+    onlookers.push(await HttpDoor.open({ port, host, collectors }, around.log));
   }
   try {
     return await withRedis(config, around.log, (redis) => {
