@@ -327,7 +327,8 @@ export class Workers {
   #follow(worker: BullWorker, job: BullJob, token: string, run: () => Promise<unknown>): Promise<unknown> {
     // fetched by a wait that was under way when this child went quiet
     if (this.#quiet) return this.#putBack(worker, job, token);
-    if (this.#disowned.delete(ownership(worker, job.id ?? '', token))) return Promise.resolve();
+    if (this.#disowned.size > 0 && this.#disowned.delete(ownership(worker, job.id ?? '', token)))
+      return Promise.resolve();
     const held: HeldJob = {
       queue: worker.name,
       id: job.id ?? '',

@@ -9,12 +9,14 @@ import type { BullJob, BullModule, BullWorker } from '../child/bullmq.js';
 import type { JobRef } from '../protocol.js';
 import { AloneGate } from './alone-gate.js';
 import type { Consumer } from './consumer.js';
+import { encodeScripts } from './encoded-scripts.js';
 import { type AppQueue, giveBack, LazyContext, type NameGate, runLimited } from './job-run.js';
 import { Known } from './known.js';
 import { QueueMarks } from './marks.js';
 import { orderOf } from './order.js';
 import { Pump } from './pump.js';
 import { type QueueWorker, queueWorkerClass } from './queue-worker.js';
+import { WriteBatches } from './write-batches.js';
 
 /** Renewed at half of it: a loop that is blocked for less than 30 s loses no job. */
 export const LOCK_DURATION_MS = 60_000;
@@ -44,19 +46,25 @@ export class MultiConsumer implements Consumer {
   #workers: QueueWorker[] = [];
   #pump: Pump<BullJob> | null = null;
   #marks: QueueMarks | null = null;
+  readonly #batches: WriteBatches;
   /** Several Workers report the same error of the connection that they share. */
   readonly #reported = new WeakSet<object>();
 
   constructor(options: MultiConsumerOptions) {
     this.#options = options;
+    const { client, concurrency } = options;
+    // a cluster's nodes have a connection each
+    const stream = () => (client.isCluster ? undefined : (client as Redis).stream);
+    this.#batches = new WriteBatches(stream, concurrency);
   }
 
   async start(): Promise<void> {
     const { bullmq, client, blocking, queues, abort, onWorker, onWaiting } = this.#options;
     // the blocking connection that BullMQ asks for is the one that we wait on
     Object.assign(client, { duplicate: () => blocking });
+    if (!client.isCluster) encodeScripts(client as Redis);
     const gate = new AloneGate({ onOpened: () => this.#pump?.turn(), onWaiting });
-    const Worker = queueWorkerClass(bullmq, gate, {
+    const Worker = queueWorkerClass(bullmq, gate, this.#batches, {
       onPaused: (worker) => this.#pump?.pause(this.#workers.indexOf(worker)),
       onResumed: (worker) => this.#pump?.resume(this.#workers.indexOf(worker)),
       cancel: abort,
@@ -149,6 +157,7 @@ export class MultiConsumer implements Consumer {
 
   #run(worker: QueueWorker, queue: AppQueue, job: BullJob, token: string): unknown {
     const { abortSignalOf } = this.#options;
+    this.#batches.flush();
     const context = new LazyContext(() => [abortSignalOf(job), worker.lostSignalOf(job)]);
     const nameGate = queue.nameGates.get(job.name);
     if (!nameGate && !worker.isSuspect(job)) return queue.process(job as Job, context);

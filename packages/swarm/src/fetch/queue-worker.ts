@@ -10,6 +10,7 @@ import type { Known } from './known.js';
 import { type JobInProgress, LockRenewal } from './lock-renewal.js';
 import type { Source } from './pump-queue.js';
 import { BLAME_FIELDS, hasBlame, type RawReply, showsReplies, watchReplies } from './replies.js';
+import type { WriteBatches } from './write-batches.js';
 
 type JobData = Record<string, unknown>;
 type FetchNext = () => boolean;
@@ -84,6 +85,7 @@ export function missingForQueueWorkers(bullmq: BullModule): string | null {
 export function queueWorkerClass(
   { Worker }: BullModule,
   gate: AloneGate,
+  batches: WriteBatches,
   listener: QueueWorkerListener,
 ): WorkerClass<QueueWorker, [known: Known]> {
   const Base = Worker as unknown as WorkerClass<PumpedWorker>;
@@ -109,6 +111,7 @@ export function queueWorkerClass(
         : new LockRenewal(Number(lockRenewTime), async (jobs) => this.extendLocks?.(jobs));
       watchReplies(this, () => {
         const { signs } = known;
+        batches.join();
         return (reply) => this.#onReply(reply, signs);
       });
     }

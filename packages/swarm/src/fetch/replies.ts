@@ -31,17 +31,16 @@ interface Scripted {
 export type RawReply = readonly unknown[] | undefined;
 
 /**
- * @param sending called when a script is sent; what it returns is called with the reply, before BullMQ gets it
+ * @param sending called right before a script is sent; what it returns is called with the reply, before BullMQ gets it
  */
 export function watchReplies(worker: BullWorker, sending: () => (reply: RawReply) => void): void {
   const runner = runnerOf(worker as BullWorker & Scripted);
   const execCommand = runner?.execCommand;
   if (!runner || !execCommand) return;
   runner.execCommand = (client, name, args) => {
-    const reply = execCommand.call(runner, client, name, args);
-    if (!BRINGS_JOBS.has(name)) return reply;
+    if (!BRINGS_JOBS.has(name)) return execCommand.call(runner, client, name, args);
     const onReply = sending();
-    return Promise.resolve(reply).then((value: unknown) => {
+    return Promise.resolve(execCommand.call(runner, client, name, args)).then((value: unknown) => {
       onReply(Array.isArray(value) ? value : undefined);
       return value;
     });
