@@ -75,10 +75,11 @@ describe('the order of queues', () => {
 describe('blocks of draws', () => {
   it('are for fast jobs alone, and not for strict order', () => {
     const weighted: Order = { weights: [1, 2] };
-    assert.equal(blockJobs({ weights: null }, 0.1), 0);
-    assert.equal(blockJobs(weighted, 0), 8);
-    assert.equal(blockJobs(weighted, 3), 3);
-    assert.equal(blockJobs(weighted, 1_000), 1);
+    assert.equal(blockJobs({ weights: null }, 0.1, 10), 0);
+    assert.equal(blockJobs(weighted, 0, 1), 8);
+    assert.equal(blockJobs(weighted, 3, 1), 3);
+    assert.equal(blockJobs(weighted, 20, 10), 5, 'another place draws meanwhile');
+    assert.equal(blockJobs(weighted, 1_000, 10), 1);
   });
 
   it('leave the shares of jobs as they are, also where the jobs of one queue are slower', () => {
@@ -91,7 +92,7 @@ describe('blocks of draws', () => {
         let jobMs = 0;
         let jobs = 0;
         while (jobs < 40_000) {
-          const left = blockJobs({ weights }, jobMs);
+          const left = blockJobs({ weights }, jobMs, 1);
           const at = pick({ weights }, () => true, weights.length, random());
           for (let job = 0; job < left; job += 1) {
             counts[at] = (counts[at] ?? 0) + 1;

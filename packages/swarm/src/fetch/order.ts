@@ -51,15 +51,16 @@ export function pick(
 
 /** Longer blocks save little more, and let a place serve one queue for too long. */
 const MAX_BLOCK_JOBS = 8;
-/** Jobs that take as long as this are drawn one by one. */
-const BLOCK_MS = 10;
+/** Some place draws as often as this, if jobs are short enough for that. */
+const DRAW_EVERY_MS = 10;
 
 /**
  * For how many jobs of one place a draw is kept; 0: nothing is drawn.
  *
  * @param jobMs what jobs have taken of late, of whatever queue
  */
-export function blockJobs({ weights }: Order, jobMs: number): number {
+export function blockJobs({ weights }: Order, jobMs: number, places: number): number {
   if (weights === null) return 0;
-  return Math.max(1, Math.min(MAX_BLOCK_JOBS, Math.floor(BLOCK_MS / Math.max(jobMs, 0.1))));
+  const jobs = Math.floor((DRAW_EVERY_MS * places) / Math.max(jobMs, 0.1));
+  return Math.max(1, Math.min(MAX_BLOCK_JOBS, jobs));
 }

@@ -279,9 +279,9 @@ export class Pump<Job> {
   #choose(place: Place, nowMs: number, leaving: number): number {
     if (!this.#options.permit.isOpen) return -1;
     if (place.left > 0 && this.#isOpen(place.drawn, nowMs, leaving)) return place.drawn;
-    const { order, random } = this.#options;
+    const { order, random, places } = this.#options;
     const isOpen = (at: number): boolean => this.#isOpen(at, nowMs, leaving);
-    const left = blockJobs(order, this.#jobMs);
+    const left = blockJobs(order, this.#jobMs, places);
     place.drawn = pick(order, isOpen, this.#queues.length, order.weights === null ? 0 : random());
     place.left = left;
     return place.drawn;
