@@ -7,16 +7,23 @@
  * `npm run bench -- fetch`, and `-- --rounds 1` after it for a short look.
  */
 import { startRedis, type TestRedis } from '../../test/dist/support/redis.js';
-import { CONTESTS, contestGoals, contestRound, contestTable, type Round } from './support/contests.js';
+import {
+  CONTESTS,
+  type Contest,
+  contestGoals,
+  contestRounds,
+  contestTable,
+  type Round,
+} from './support/contests.js';
 import { Fetcher, type FetcherKind } from './support/fetcher.js';
 import { median, percentile } from './support/figures.js';
-import { type Flood, floodGoal, floodRound, floodTable } from './support/flood.js';
+import { floodGoal, floodRound, floodTable } from './support/flood.js';
 import { figure, type Goal, print, progress, type Table } from './support/report.js';
 import { delayedLateness, idleWaits } from './support/waits.js';
 
 const ROUNDS = Number(process.argv[process.argv.indexOf('--rounds') + 1]) || 5;
-const IDLE_JOBS = 150;
-const DELAYED_JOBS = 40;
+const IDLE_JOBS = 60;
+const DELAYED_JOBS = 25;
 const QUEUES = 4;
 
 interface Waits {
@@ -27,7 +34,11 @@ interface Waits {
   connections: number;
 }
 
-async function waitsRound(redis: TestRedis): Promise<Waits[]> {
+async function waitsRounds(
+  redis: TestRedis,
+  count: number,
+  onRound: (round: number) => void,
+): Promise<Waits[][]> {
   const kinds: FetcherKind[] = ['stock', 'strict', 'weighted'];
   const fetchers: Fetcher[] = [];
   try {
@@ -35,14 +46,19 @@ async function waitsRound(redis: TestRedis): Promise<Waits[]> {
       const options = { kind, name: `idle-${kind}`, queueCount: QUEUES, concurrency: 10 };
       fetchers.push(await Fetcher.start(redis, options));
     }
-    const waits: Waits[] = [];
-    for (const { kind, queues, connections } of fetchers) {
-      // a process that has not run anything yet is slow for reasons of its own
-      await idleWaits(queues, IDLE_JOBS / 2);
-      const idle = await idleWaits(queues, IDLE_JOBS);
-      waits.push({ kind, idle, late: await delayedLateness(queues, DELAYED_JOBS), connections });
+    // a process that has not run anything yet is slow for reasons of its own
+    for (const { queues } of fetchers) await idleWaits(queues, IDLE_JOBS);
+    const rounds: Waits[][] = [];
+    for (let round = 1; round <= count; round += 1) {
+      onRound(round);
+      const waits: Waits[] = [];
+      for (const { kind, queues, connections } of fetchers) {
+        const idle = await idleWaits(queues, IDLE_JOBS);
+        waits.push({ kind, idle, late: await delayedLateness(queues, DELAYED_JOBS), connections });
+      }
+      rounds.push(waits);
     }
-    return waits;
+    return rounds;
   } finally {
     for (const fetcher of fetchers) await fetcher.close();
   }
@@ -86,20 +102,22 @@ function waitsGoals(rounds: readonly Waits[][]): Goal[] {
 
 const redis = await startRedis();
 try {
-  const contests = CONTESTS.map((contest) => ({ contest, rounds: [] as Round[] }));
-  const waits: Waits[][] = [];
-  const floods: Flood[][] = [];
-  for (let round = 1; round <= ROUNDS; round += 1) {
-    for (const { contest, rounds } of contests) {
-      progress(`round ${round} of ${ROUNDS}: ${contest.title}`);
-      await redis.client.flushall();
-      rounds.push(await contestRound(redis, contest));
-    }
-    progress(`round ${round} of ${ROUNDS}: idle processes`);
-    waits.push(await waitsRound(redis));
-    progress(`round ${round} of ${ROUNDS}: flood`);
-    floods.push(await floodRound(redis));
+  const told = (what: string) => (round: number) => progress(`${what}: round ${round} of ${ROUNDS}`);
+  const contests: { contest: Contest; rounds: Round[] }[] = [];
+  for (const contest of CONTESTS) {
+    progress(`${contest.title}: warming up`);
+    await redis.client.flushall();
+    contests.push({
+      contest,
+      rounds: await contestRounds(redis, contest, ROUNDS, told(contest.title)),
+    });
   }
+  await redis.client.flushall();
+  progress('idle processes: warming up');
+  const waits = await waitsRounds(redis, ROUNDS, told('idle processes'));
+  progress('flood');
+  // one: each has hundreds of jobs whose waits are compared
+  const floods = [await floodRound(redis)];
   print({
     tables: [
       ...contests.map(({ contest, rounds }) => contestTable(contest, rounds)),

@@ -6,8 +6,9 @@ import { figure, type Goal, type Table } from './report.js';
 import { jobsPerSecond, measureTurn, type Turn, warmUp } from './turns.js';
 
 /** V8 needs about as many to have compiled what is worth it. */
-const WARM_UP_JOBS = 12_000;
-const TURNS = 4;
+const WARM_UP_JOBS = 6_000;
+/** Of each, a round. */
+const TURNS = 2;
 
 export interface Contest {
   title: string;
@@ -27,7 +28,7 @@ export const CONTESTS: readonly Contest[] = [
     title: 'no-op jobs, 1 queue, concurrency 10',
     queueCount: 1,
     jobMs: 0,
-    jobsATurn: 2_000,
+    jobsATurn: 1_200,
     concurrency: 10,
     stockConcurrency: 10,
     floors: { strict: 1 },
@@ -36,7 +37,7 @@ export const CONTESTS: readonly Contest[] = [
     title: '5 ms jobs, 1 queue, concurrency 10',
     queueCount: 1,
     jobMs: 5,
-    jobsATurn: 800,
+    jobsATurn: 600,
     concurrency: 10,
     stockConcurrency: 10,
     floors: { strict: 1 },
@@ -45,7 +46,7 @@ export const CONTESTS: readonly Contest[] = [
     title: 'no-op jobs, 4 queues, concurrency 10 (stock: 10 each)',
     queueCount: 4,
     jobMs: 0,
-    jobsATurn: 2_000,
+    jobsATurn: 1_200,
     concurrency: 10,
     stockConcurrency: 10,
     floors: { strict: 0.8, weighted: 0.75 },
@@ -54,7 +55,7 @@ export const CONTESTS: readonly Contest[] = [
     title: '5 ms jobs, 4 queues, concurrency 12 (stock: 3 each)',
     queueCount: 4,
     jobMs: 5,
-    jobsATurn: 800,
+    jobsATurn: 600,
     concurrency: 12,
     stockConcurrency: 3,
     floors: { strict: 1, weighted: 1 },
@@ -64,29 +65,44 @@ export const CONTESTS: readonly Contest[] = [
 /** The n-th turns of all were next to each other. */
 export type Round = Map<FetcherKind, Turn[]>;
 
-export async function contestRound(redis: TestRedis, contest: Contest): Promise<Round> {
+/** @param onRound before each */
+export async function contestRounds(
+  redis: TestRedis,
+  contest: Contest,
+  count: number,
+  onRound: (round: number) => void,
+): Promise<Round[]> {
   const kinds: FetcherKind[] = ['stock', ...(Object.keys(contest.floors) as FetcherKind[])];
   const fetchers: Fetcher[] = [];
   try {
     for (const kind of kinds) {
       const { queueCount, concurrency, stockConcurrency } = contest;
       const places = kind === 'stock' ? stockConcurrency : concurrency;
-      const options = { kind, name: `${kind}-${queueCount}`, queueCount, concurrency: places };
+      const options = { kind, name: `${kind}-${queueCount}-${places}`, queueCount, concurrency: places };
       const fetcher = await Fetcher.start(redis, options);
       fetchers.push(fetcher);
-      await warmUp(fetcher, WARM_UP_JOBS);
+      await warmUp(fetcher, contest.jobMs > 0 ? WARM_UP_JOBS / 4 : WARM_UP_JOBS);
     }
-    const round: Round = new Map(kinds.map((kind) => [kind, []]));
-    for (let turn = 0; turn < TURNS; turn += 1) {
-      // neither always follows the other, nor comes first more often
-      for (const fetcher of turn % 2 === 0 ? fetchers : fetchers.toReversed()) {
-        round.get(fetcher.kind)?.push(await measureTurn(fetcher, contest.jobsATurn, contest.jobMs));
-      }
+    const rounds: Round[] = [];
+    for (let at = 0; at < count; at += 1) {
+      onRound(at + 1);
+      rounds.push(await contestRound(fetchers, contest));
     }
-    return round;
+    return rounds;
   } finally {
     for (const fetcher of fetchers) await fetcher.close();
   }
+}
+
+async function contestRound(fetchers: readonly Fetcher[], contest: Contest): Promise<Round> {
+  const round: Round = new Map(fetchers.map(({ kind }) => [kind, []]));
+  for (let turn = 0; turn < TURNS; turn += 1) {
+    // neither always follows the other, nor comes first more often
+    for (const fetcher of turn % 2 === 0 ? fetchers : fetchers.toReversed()) {
+      round.get(fetcher.kind)?.push(await measureTurn(fetcher, contest.jobsATurn, contest.jobMs));
+    }
+  }
+  return round;
 }
 
 export function contestTable({ title }: Contest, rounds: readonly Round[]): Table {
