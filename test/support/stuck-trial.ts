@@ -55,17 +55,38 @@ export class StuckTrial extends Trial {
   async dumpOf(pid: number, is: (dump: Dump) => boolean = () => true): Promise<Dump> {
     return waitFor(
       `a dump of ${pid} is stored`,
-      async () => (await this.dumps()).filter((dump) => dump.pid === pid && is(dump)).at(-1),
-      { timeoutMs: 30_000, everyMs: 200 },
+      this.#eachNew('dumps', async () => {
+        return (await this.dumps()).filter((dump) => dump.pid === pid && is(dump)).at(-1);
+      }),
+      { timeoutMs: 30_000, everyMs: 50 },
     ).catch((error: unknown) => this.#fail(error));
   }
 
   async deathOf(pid: number): Promise<Death> {
     return waitFor(
       `the death of ${pid} is on record`,
-      async () => (await this.#list<Death>('deaths', '--all')).find((death) => death.pid === pid),
-      { timeoutMs: 30_000, everyMs: 200 },
+      this.#eachNew('deaths', async () => {
+        return (await this.#list<Death>('deaths', '--all')).find((death) => death.pid === pid);
+      }),
+      { timeoutMs: 30_000, everyMs: 50 },
     ).catch((error: unknown) => this.#fail(error));
+  }
+
+  /** Asks only when the stream has grown: a command is a process, and would keep a core busy by itself. */
+  #eachNew<T>(stream: 'dumps' | 'deaths', ask: () => Promise<T | undefined>): () => Promise<T | undefined> {
+    let lastId = '';
+    return async () => {
+      const [newest] = await this.redis.client.xrevrange(
+        `swarm:{${this.namespace}}:${stream}`,
+        '+',
+        '-',
+        'COUNT',
+        1,
+      );
+      if (!newest || newest[0] === lastId) return undefined;
+      [lastId] = newest;
+      return ask();
+    };
   }
 
   async #list<T>(command: string, ...words: string[]): Promise<T[]> {
