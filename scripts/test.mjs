@@ -13,7 +13,7 @@ import { join } from 'node:path';
 import { TEST_OUTPUTS } from './outputs.mjs';
 
 /** A file that takes longer hangs. */
-const FILE_TIMEOUT_MS = 300_000;
+const FILE_TIMEOUT_MS = 400_000;
 /** Files at once: most of them start processes of their own. */
 const CONCURRENCY = 3;
 /** More than a busy machine explains. */
