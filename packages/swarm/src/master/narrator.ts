@@ -3,7 +3,7 @@
 import { isPlanned } from '../death.js';
 import type { Logger } from '../log.js';
 import type { ChildHandle } from '../process/child-handle.js';
-import type { ActiveJob, ChildMessage, GivenUpJob } from '../protocol.js';
+import type { ActiveJob, ChildMessage, GivenUpJob, JobRef } from '../protocol.js';
 import type { Effect } from '../supervisor/events.js';
 import type { JobLimit } from '../supervisor/job-timeouts.js';
 import type { KillReason } from '../supervisor/state.js';
@@ -109,6 +109,15 @@ export class Narrator {
       kind: block.kind,
       blocked: `${Math.round(block.blockedMs)}ms`,
     });
+  }
+
+  /** A stop that could not put everything back. */
+  left(owner: string, jobs: readonly JobRef[], canSucceed: boolean): void {
+    const what = jobs.length > 0 ? 'jobs are left in active' : 'a dead child may have left a job in active';
+    const who = canSucceed
+      ? "the next master on this host releases what is there, or another host's, or else BullMQ's stalled check"
+      : "this bullmq cannot put back, so they wait for BullMQ's stalled check";
+    this.log.error(`${what}: ${who}`, { owner, left: jobs.length, jobs: names(jobs) || undefined });
   }
 
   leasesFreed(child: ChildHandle, { owner, leases, error }: Message<'leasesFreed'>): void {

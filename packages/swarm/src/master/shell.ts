@@ -61,6 +61,7 @@ const LAST_WRITE_MS = 1_000;
 const EXIT_CODES = {
   stopped: EXIT.ok,
   killed: EXIT.killed,
+  left: EXIT.killed,
   forced: EXIT.forced,
   'app-failed': EXIT.appFailed,
 } as const;
@@ -326,6 +327,8 @@ export class MasterShell {
       case 'announceExit':
         this.#announceExit(effect);
         return;
+      case 'announceLeft':
+        return this.#announceLeft(effect);
       case 'announceReplacement':
         return this.#narrator.replacement(effect);
       case 'announceRoll':
@@ -484,7 +487,8 @@ export class MasterShell {
       this.#last.set(index, { record, death });
       this.#onlookers.died({ child: record, death: judged, code, signal });
     }
-    this.#enqueue({ type: 'childExited', slot: index, identity, drained, held });
+    const strands = isHopeless && child.jobs.length > 0;
+    this.#enqueue({ type: 'childExited', slot: index, identity, drained, held, isHopeless: strands });
     this.#judged.delete(identity);
     this.#children.delete(identity);
     this.#samples.delete(pid);
@@ -504,6 +508,12 @@ export class MasterShell {
     if (!child || !death) return;
     this.#narrator.exited(child, death, restartInMs);
     if (child.readyAtMs === null) this.#appError = bootError(child, killedFor, this.#parts.config);
+  }
+
+  #announceLeft({ owner, canSucceed }: Extract<Effect, { type: 'announceLeft' }>): void {
+    const owed = this.#debts.jobsOf(owner);
+    const jobs = owed.length > 0 ? owed : (this.#children.get(owner)?.jobs ?? []);
+    this.#narrator.left(owner, jobs, canSucceed);
   }
 
   /** In one line, for whoever asked for a replacement. */
