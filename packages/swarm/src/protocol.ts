@@ -115,7 +115,7 @@ export interface DeathNotice {
   atMs: number;
   /** Jobs in its hands that it had not begun: they waited for their turn to run alone. */
   waiting: JobRef[];
-  /** The job that a dump names; null: none does. */
+  /** The job that a dump or the error itself names; null: none does. */
   pinned: JobRef | null;
   /** Jobs that fail now, an attempt charged; missing: none. */
   givenUp?: GivenUpJob[];
@@ -233,8 +233,8 @@ export type ChildMessage =
   | { type: 'waiting'; jobs: JobRef[] }
   | { type: 'jobMemory'; kinds: JobGrowth[] }
   | { type: 'jobDurations'; kinds: JobDurationCounts[] }
-  /** The app could not be loaded, or an error nobody caught ends the child. */
-  | { type: 'uncaught'; phase: 'boot' | 'run'; message: string; stack: string }
+  /** The app could not be loaded, or an error nobody caught ends the child. `job`: whose code threw it, if that is known. */
+  | { type: 'uncaught'; phase: 'boot' | 'run'; message: string; stack: string; job?: JobRef }
   /** Answer to `release`. `unserved` names queues of the request that no Worker here serves. */
   | { type: 'released'; releaseId: string; jobs: ReleasedJob[]; unserved: string[]; error: string | null }
   /** Limiters are used here from now on. */
@@ -434,7 +434,7 @@ const CHILD_FIELDS: Fields<ChildMessage> = {
       MAX_JOB_KINDS,
     ),
   },
-  uncaught: { phase: oneOf('boot', 'run'), message: isString, stack: isString },
+  uncaught: { phase: oneOf('boot', 'run'), message: isString, stack: isString, job: optional(isJobRef) },
   released: {
     releaseId: isString,
     jobs: listOf(

@@ -146,12 +146,9 @@ class ChildRuntime {
       // the app has a handler of its own, and may well go on
       if (process.listenerCount('uncaughtException') > 0) return;
       const { message, stack } = describe(error);
-      this.#channel.send({
-        type: 'uncaught',
-        phase: this.#phase === 'boot' ? 'boot' : 'run',
-        message,
-        stack,
-      });
+      const phase = this.#phase === 'boot' ? 'boot' : 'run';
+      const job = this.#workers.throwingJob;
+      this.#channel.send({ type: 'uncaught', phase, message, stack, ...(job && { job }) });
     });
     process.on('beforeExit', () => {
       if (this.#phase !== 'boot') return;

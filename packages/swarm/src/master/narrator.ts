@@ -39,7 +39,8 @@ export class Narrator {
 
   uncaught(child: ChildHandle, message: Message<'uncaught'>): void {
     const what = message.phase === 'boot' ? 'app failed at boot' : 'uncaught error';
-    this.log.error(what, { ...where(child), error: message.message });
+    const job = message.job && names([message.job]);
+    this.log.error(what, { ...where(child), error: message.message, job });
   }
 
   draining(child: ChildHandle, { busy }: Message<'draining'>): void {

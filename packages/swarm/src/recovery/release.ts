@@ -10,7 +10,7 @@
 import { type BullJobClass, type BullWorker, clientOf, runScript } from '../child/bullmq.js';
 import type { Workers } from '../child/workers.js';
 import type { DeathNotice, Holding, JobRef, ReleasedJob } from '../protocol.js';
-import { isTooMuch, judge, noteOf, quarantineReason } from './blame.js';
+import { isSameJob, type Judgement, judgeAll, noteOf, quarantineReason } from './blame.js';
 import { type FoundJob, findHeldJobs } from './held-jobs.js';
 import { luaScript } from './lua-script.js';
 import { failForGood, failOnce, jobOf, moveToWait, wake } from './move-job.js';
@@ -50,11 +50,14 @@ export async function releaseHoldings(workers: Workers, order: ReleaseOrder): Pr
   // one that is gone answers nothing, and the jobs on another do not wait for it
   const patienceMs = new Set(served.map(({ holding }) => holding.redisId)).size > 1 ? OTHER_REDIS_MS : null;
   const all = await within(Promise.all(searches), patienceMs);
-  const running = all && unserved.length === 0 ? runningAmong(all.flat(), order.death) : null;
+  const { death, quarantineAfter } = order;
+  const isComplete = all !== null && unserved.length === 0;
 
   const charges = searches.map(async (found) => {
-    const jobs = await found;
-    return Promise.all(jobs.map((job) => charge(job, order, running)));
+    const own = await found;
+    const jobs = all?.flat() ?? own;
+    const judgements = judgeAll(jobs, death, { isComplete, quarantineAfter });
+    return Promise.all(own.map((job) => charge(job, death, judgements[jobs.indexOf(job)] as Judgement)));
   });
   await within(Promise.all(charges), patienceMs);
   const moves = charges.map(async (charged, at) => {
@@ -77,47 +80,18 @@ async function search(worker: BullWorker, holding: Holding, releaseId: string): 
   return jobs.map((job) => ({ ...job, queue, worker }));
 }
 
-/** A job that waits for others runs beside nobody; where only such are left, one of them had its turn. */
-function runningAmong(jobs: readonly OwedJob[], death: DeathNotice | null): readonly OwedJob[] {
-  const running = jobs.filter((job) => !waits(job, death));
-  return running.length > 0 ? running : jobs;
-}
-
-function waits(job: JobRef, death: DeathNotice | null): boolean {
-  return death?.waiting.some((other) => isSame(job, other)) ?? false;
-}
-
-function isSame(a: JobRef, b: JobRef): boolean {
-  return a.queue === b.queue && a.id === b.id;
-}
-
 interface ChargedJob extends OwedJob {
   isLost: boolean;
   quarantined: boolean;
 }
 
-/** @param running the jobs that ran; null: others may have, that could not be looked for */
 async function charge(
   job: OwedJob,
-  { death, quarantineAfter }: ReleaseOrder,
-  running: readonly OwedJob[] | null,
+  death: DeathNotice | null,
+  { kind, exact, shared, quarantined }: Judgement,
 ): Promise<ChargedJob> {
-  const uncharged = { ...job, isLost: false, quarantined: false };
-  const ran = running ? running.includes(job) : !waits(job, death);
-  if (!death || !ran) return uncharged;
-  if (job.notes.some((note) => note.death === death.id)) {
-    return { ...uncharged, quarantined: isTooMuch(job.blame, quarantineAfter) };
-  }
-  const dumpJob = death.pinned ? isSame(job, death.pinned) : undefined;
-  const alone = running?.length === 1;
-  const { kind, quarantined, exact, shared } = judge({
-    ...job.blame,
-    cause: death.cause,
-    alone,
-    dumpJob,
-    quarantineAfter,
-  });
-  if (kind === 'none') return uncharged;
+  const uncharged = { ...job, isLost: false, quarantined };
+  if (!death || kind === 'none') return uncharged;
   const note = noteOf(death, kind);
   const field = kind === 'exact' ? 'swarmExact' : 'swarmShared';
   const client = await clientOf(job.worker);
@@ -142,7 +116,7 @@ async function move(job: ChargedJob, { death, quarantineAfter }: ReleaseOrder): 
     const failed = await failForGood(worker, id, token, quarantineReason(blame, notes, quarantineAfter));
     return failed ? { queue, id, name, outcome: 'quarantined', blame } : finished;
   }
-  const givenUp = death?.givenUp?.find((other) => isSame(job, other));
+  const givenUp = death?.givenUp?.find((other) => isSameJob(job, other));
   if (givenUp) {
     const failed = await failOnce(worker, id, token, givenUp.reason);
     return failed ? { queue, id, name, outcome: 'failed', blame } : finished;
