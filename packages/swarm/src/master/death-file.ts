@@ -64,14 +64,7 @@ export class DeathFile {
    * those of queues that the releaser does not work for.
    */
   released(jobs: readonly ReleasedJob[], unserved: readonly string[]): void {
-    for (const { queue, id, name, outcome, blame } of jobs) {
-      const known = this.#jobs.find((job) => job.queue === queue && job.id === id);
-      if (known) Object.assign(known, { outcome, blame });
-      else this.#jobs.push({ ...jobOf({ queue, id, name, startedAtMs: null }, outcome), blame });
-    }
-    for (const job of this.#jobs) {
-      if (job.outcome === 'pending' && !unserved.includes(job.queue)) job.outcome = 'finished';
-    }
+    accountFor(this.#jobs, jobs, unserved);
   }
 
   /** @param clockOffsetMs to be added to this host's times */
@@ -123,7 +116,23 @@ function jobsAtEnd(child: Deceased): DeathJob[] {
   return [...handedBack, ...jobs.filter((job) => !isBack(job)).map((job) => jobOf(job, 'pending'))];
 }
 
-function jobOf(
+/** Says of the jobs of a death what became of them. */
+export function accountFor(
+  jobs: DeathJob[],
+  released: readonly ReleasedJob[],
+  unserved: readonly string[],
+): void {
+  for (const { queue, id, name, outcome, blame } of released) {
+    const known = jobs.find((job) => job.queue === queue && job.id === id);
+    if (known) Object.assign(known, { outcome, blame });
+    else jobs.push({ ...jobOf({ queue, id, name, startedAtMs: null }, outcome), blame });
+  }
+  for (const job of jobs) {
+    if (job.outcome === 'pending' && !unserved.includes(job.queue)) job.outcome = 'finished';
+  }
+}
+
+export function jobOf(
   { queue, id, name, startedAtMs }: Omit<ActiveJob, 'startedAtMs'> & { startedAtMs: number | null },
   outcome: JobOutcome,
 ): DeathJob {

@@ -60,13 +60,13 @@ export class Debts {
   }
 
   /** Orphans whose process is gone since the last call: their jobs are owed now. */
-  takeGone(): string[] {
+  takeGone(): Orphan[] {
     const gone = this.#orphans.filter((orphan) => {
       if (this.#owed.has(orphan.owner)) return false;
       return orphan.gone || !isSameProcess(orphan.pid, orphan.pidStartTicks);
     });
     for (const { owner, holdings } of gone) this.#owed.set(owner, holdings);
-    return gone.map(({ owner }) => owner);
+    return gone;
   }
 
   /** @returns the predecessor that owes nothing any more by this, or null */

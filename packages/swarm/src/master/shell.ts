@@ -44,6 +44,7 @@ import { type Death, Deaths } from './deaths.js';
 import { Debts } from './debts.js';
 import { Dumps } from './dumps.js';
 import { IdleChildren } from './idle-children.js';
+import { InheritedDeath, inheritedCause } from './inherited-death.js';
 import { JobLedger } from './job-ledger.js';
 import { JobTimeouts } from './job-timeouts.js';
 import { LimitWatch } from './limit-watch.js';
@@ -168,6 +169,7 @@ export class MasterShell {
       helpers: () => this.#helpers(),
       send: (identity, message) => this.#children.get(identity)?.send(message),
       isKnown: (master) => this.#debts.concerns(master),
+      onDeath: (death) => this.#deaths.inherit(death, true),
     });
     this.#dumps = new Dumps({
       info: parts.info,
@@ -533,12 +535,18 @@ export class MasterShell {
 
   #tick(): void {
     this.#enqueue({ type: 'tick' });
-    for (const owner of this.#debts.takeGone()) this.#enqueue({ type: 'predecessorFound', owner });
+    for (const orphan of this.#debts.takeGone()) this.#inherit(orphan);
     this.#watchdogs.look();
     this.#dumps.look();
     this.#onlookers.ticked(this.view);
     this.#jobTimeouts.look();
     void this.#sample();
+  }
+
+  #inherit({ owner, left }: Orphan): void {
+    const cause = left && inheritedCause(left.master, owner, 'master-died');
+    if (cause) this.#deaths.inherit(new InheritedDeath(left.master, left.child, cause), false);
+    this.#enqueue({ type: 'predecessorFound', owner });
   }
 
   #setDueTimer(): void {
