@@ -145,7 +145,7 @@ export class Narrator {
       code: code ?? undefined,
       signal: signal ?? undefined,
       rss: rssBytes === null ? undefined : `${Math.round(rssBytes / 1e6)}MB`,
-      jobs: child.drained ? (child.drained.left?.length ?? 0) : (child.beat?.busy ?? 0),
+      ...jobsAtEnd(child),
       restart_in: restartInMs === null ? undefined : `${restartInMs}ms`,
       evidence: planned ? undefined : evidence.summary.slice(0, MAX_NAMED_CHARACTERS),
     });
@@ -176,6 +176,16 @@ export class Narrator {
   malformed(child: ChildHandle, why: string): void {
     this.log.warn('malformed message dropped', { ...where(child), why });
   }
+}
+
+/** What it held at its end: as it has said itself, or else as of its last beat. The lines of its release say what was found. */
+export function jobsAtEnd({ drained, beat, jobs }: Pick<ChildHandle, 'drained' | 'beat' | 'jobs'>): {
+  jobs: number;
+  jobs_as_of?: string;
+} {
+  if (drained?.error === null) return { jobs: drained.left?.length ?? 0 };
+  const seen = Math.max(beat?.busy ?? 0, jobs.length) - (drained?.handedBack.length ?? 0);
+  return { jobs: Math.max(0, seen), jobs_as_of: 'last beat' };
 }
 
 /** The fields that every line about a child begins with. */
