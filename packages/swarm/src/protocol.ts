@@ -235,6 +235,8 @@ export type ChildMessage =
   | { type: 'jobDurations'; kinds: JobDurationCounts[] }
   /** The app could not be loaded, or an error nobody caught ends the child. `job`: whose code threw it, if that is known. */
   | { type: 'uncaught'; phase: 'boot' | 'run'; message: string; stack: string; job?: JobRef }
+  /** To a `release`: about to move these, with what is to become of each. Whoever hears no more of it still knows that. */
+  | { type: 'releasing'; releaseId: string; jobs: ReleasedJob[] }
   /** Answer to `release`. `unserved` names queues of the request that no Worker here serves. */
   | { type: 'released'; releaseId: string; jobs: ReleasedJob[]; unserved: string[]; error: string | null }
   /** Limiters are used here from now on. */
@@ -338,6 +340,13 @@ const isBucketCount: Check = (value) => {
   return isBucket && Number.isSafeInteger(count) && (count as number) > 0;
 };
 const isJobRef = record({ queue: isString, id: isString });
+const isReleasedJob = record({
+  queue: isString,
+  id: isString,
+  name: isString,
+  outcome: oneOf('released', 'quarantined', 'failed', 'finished'),
+  blame: nullOr(record({ exact: isCount, shared: isCount })),
+});
 const isGivenUpJob = record({ queue: isString, id: isString, startedAtMs: isCount, reason: isString });
 
 const MASTER_FIELDS: Fields<MasterMessage> = {
@@ -435,17 +444,10 @@ const CHILD_FIELDS: Fields<ChildMessage> = {
     ),
   },
   uncaught: { phase: oneOf('boot', 'run'), message: isString, stack: isString, job: optional(isJobRef) },
+  releasing: { releaseId: isString, jobs: listOf(isReleasedJob) },
   released: {
     releaseId: isString,
-    jobs: listOf(
-      record({
-        queue: isString,
-        id: isString,
-        name: isString,
-        outcome: oneOf('released', 'quarantined', 'failed', 'finished'),
-        blame: nullOr(record({ exact: isCount, shared: isCount })),
-      }),
-    ),
+    jobs: listOf(isReleasedJob),
     unserved: listOf(isString),
     error: nullOr(isString),
   },

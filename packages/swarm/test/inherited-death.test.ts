@@ -68,7 +68,7 @@ describe('an inherited death', () => {
       jobs: [...child(0).jobs, ...child(1).jobs, { ...child(2).jobs[0], queue: 'other' } as never],
     });
     const death = new InheritedDeath(master([held]), held, 'master-died');
-    death.released([{ queue: 'mail', id: '0', name: '', outcome: 'released', blame: null }], ['other']);
+    death.jobs.released([{ queue: 'mail', id: '0', name: '', outcome: 'released', blame: null }], ['other']);
     const record = death.record();
     const { atMs, master: by, host, slot, generation, uptimeMs, rssBytes, jobs, evidence } = record;
     assert.deepEqual([atMs, by, host, slot, generation], [LAST_BEAT_MS, 'web1:1:m', 'web1', 0, 2]);

@@ -37,7 +37,7 @@ interface Life {
 }
 
 /** Also of a death that this master has not seen. */
-type Draft = Pick<DeathFile, 'owner' | 'released' | 'record'>;
+type Draft = Pick<DeathFile, 'owner' | 'jobs' | 'record'>;
 
 interface OpenFile {
   file: Draft;
@@ -143,10 +143,14 @@ export class Deaths {
     this.#keep(death, isSettled);
   }
 
+  releasing({ releaseId: owner, jobs }: Extract<ChildMessage, { type: 'releasing' }>): void {
+    this.#open.get(owner)?.file.jobs.releasing(jobs);
+  }
+
   released({ releaseId: owner, jobs, unserved, error }: Extract<ChildMessage, { type: 'released' }>): void {
     const open = this.#open.get(owner);
     if (!open || error !== null) return;
-    open.file.released(jobs, unserved);
+    open.file.jobs.released(jobs, unserved);
     // another may work for the queues that this one does not
     open.isSettled = unserved.length === 0;
     this.#close(open);

@@ -3,10 +3,9 @@
  * entry that the master left in the registry: how the child was when it was last heard of. Whoever puts its jobs back says
  * what became of them. How the process ended nobody knows, and the record says so.
  */
-import type { DeathCause, DeathJob, DeathRecord, InheritedCause } from '../death.js';
-import type { ReleasedJob } from '../protocol.js';
+import type { DeathCause, DeathRecord, InheritedCause } from '../death.js';
 import type { ChildRecord, MasterRecord } from '../registry/schema.js';
-import { accountFor, jobOf } from './death-file.js';
+import { DeathJobs, deathJob } from './death-jobs.js';
 
 interface Words {
   summary: string;
@@ -43,21 +42,17 @@ export function inheritedCause(
 
 export class InheritedDeath {
   readonly owner: string;
+  readonly jobs: DeathJobs;
   readonly #master: MasterRecord;
   readonly #child: ChildRecord;
   readonly #cause: DeathCause;
-  readonly #jobs: DeathJob[];
 
   constructor(master: MasterRecord, child: ChildRecord, cause: DeathCause) {
     this.owner = child.identity;
     this.#master = master;
     this.#child = child;
     this.#cause = cause;
-    this.#jobs = child.jobs.map((job) => jobOf(job, 'pending'));
-  }
-
-  released(jobs: readonly ReleasedJob[], unserved: readonly string[]): void {
-    accountFor(this.#jobs, jobs, unserved);
+    this.jobs = new DeathJobs(child.jobs.map((job) => deathJob(job, 'pending')));
   }
 
   record(): DeathRecord {
@@ -94,7 +89,7 @@ export class InheritedDeath {
       pssBytes: child.pssBytes,
       heapUsedBytes: child.heapUsedBytes,
       memory: [],
-      jobs: this.#jobs,
+      jobs: [...this.jobs.list],
       stderr: [],
       addons: [],
       dump: null,

@@ -192,7 +192,7 @@ export class LostHosts {
       const death = new InheritedDeath(record, child, own);
       const queues = child.workers.map(({ queue }) => queue);
       const unseen = queues.filter((queue) => !seen.has(queue));
-      death.released(released.filter(isOf(child, record.children)), unseen);
+      death.jobs.released(released.filter(isOf(child, record.children)), unseen);
       this.#parts.onDeath(death);
     }
   }

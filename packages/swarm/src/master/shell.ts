@@ -411,6 +411,8 @@ export class MasterShell {
         this.#enqueue({ type: 'childReady', slot, identity, canRelease: message.canRelease });
         void this.#limits.ready(child);
         return;
+      case 'releasing':
+        return this.#deaths.releasing(message);
       case 'released': {
         const { releaseId, error, unserved } = message;
         this.#narrator.released(child, message);

@@ -38,7 +38,12 @@ export function canRelease(worker: BullWorker): boolean {
   return typeof (worker.Job as BullJobClass | undefined)?.prototype?.moveToWait === 'function';
 }
 
-export async function releaseHoldings(workers: Workers, order: ReleaseOrder): Promise<Released> {
+/** @param onMoving is told of each job, and what is to become of it, before anything is done to it */
+export async function releaseHoldings(
+  workers: Workers,
+  order: ReleaseOrder,
+  onMoving: (jobs: ReleasedJob[]) => void = () => {},
+): Promise<Released> {
   const served: { worker: BullWorker; holding: Holding }[] = [];
   const unserved: string[] = [];
   for (const holding of order.holdings) {
@@ -61,7 +66,9 @@ export async function releaseHoldings(workers: Workers, order: ReleaseOrder): Pr
   });
   await within(Promise.all(charges), patienceMs);
   const moves = charges.map(async (charged, at) => {
-    const jobs = await Promise.all((await charged).map((job) => move(job, order)));
+    const due = await charged;
+    if (due.length > 0) onMoving(due.map((job) => planned(job, order)));
+    const jobs = await Promise.all(due.map((job) => move(job, order)));
     const { worker } = served[at] as { worker: BullWorker };
     if (jobs.some(({ outcome }) => outcome === 'released')) await wake(worker);
     return jobs;
@@ -108,21 +115,39 @@ async function charge(
   };
 }
 
-async function move(job: ChargedJob, { death, quarantineAfter }: ReleaseOrder): Promise<ReleasedJob> {
-  const { worker, queue, id, name, token, blame, notes } = job;
-  const finished: ReleasedJob = { queue, id, name, outcome: 'finished', blame: null };
-  if (job.isLost) return finished;
-  if (job.quarantined && quarantineAfter !== null) {
-    const failed = await failForGood(worker, id, token, quarantineReason(blame, notes, quarantineAfter));
-    return failed ? { queue, id, name, outcome: 'quarantined', blame } : finished;
+/** What is to become of it. */
+function planned(job: ChargedJob, { death, quarantineAfter }: ReleaseOrder): ReleasedJob {
+  const { queue, id, name, blame } = job;
+  if (job.isLost) return { queue, id, name, outcome: 'finished', blame: null };
+  if (job.quarantined && quarantineAfter !== null) return { queue, id, name, outcome: 'quarantined', blame };
+  const isGivenUp = death?.givenUp?.some((other) => isSameJob(job, other)) ?? false;
+  return { queue, id, name, outcome: isGivenUp ? 'failed' : 'released', blame };
+}
+
+async function move(job: ChargedJob, order: ReleaseOrder): Promise<ReleasedJob> {
+  const plan = planned(job, order);
+  const isMoved = await carryOut(job, plan.outcome, order);
+  return isMoved ? plan : { ...plan, outcome: 'finished', blame: null };
+}
+
+/** false: it is no longer the dead child's. */
+async function carryOut(
+  { worker, queue, id, token, blame, notes }: ChargedJob,
+  outcome: ReleasedJob['outcome'],
+  { death, quarantineAfter }: ReleaseOrder,
+): Promise<boolean> {
+  switch (outcome) {
+    case 'finished':
+      return false;
+    case 'quarantined':
+      return failForGood(worker, id, token, quarantineReason(blame, notes, quarantineAfter ?? 0));
+    case 'failed': {
+      const givenUp = death?.givenUp?.find((other) => isSameJob({ queue, id }, other));
+      return failOnce(worker, id, token, givenUp?.reason ?? '');
+    }
+    case 'released':
+      return moveToWait(jobOf(worker, id), token);
   }
-  const givenUp = death?.givenUp?.find((other) => isSameJob(job, other));
-  if (givenUp) {
-    const failed = await failOnce(worker, id, token, givenUp.reason);
-    return failed ? { queue, id, name, outcome: 'failed', blame } : finished;
-  }
-  const moved = await moveToWait(jobOf(worker, id), token);
-  return moved ? { queue, id, name, outcome: 'released', blame } : finished;
 }
 
 /** null: not by then, or failed, which is left to whoever waits for the promise itself. */
