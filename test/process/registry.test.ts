@@ -145,7 +145,7 @@ describe('the registry', { concurrency: 4 }, () => {
     const { startedAtMs, ...running } = jobs[0] as RunningJob;
     const { identity, slot } = busy as { identity: string; slot: number };
     const asked = { queue: 'listed', id: job.id, name: 'welcome' };
-    assert.deepEqual(running, { ...asked, identity, slot, pid, host: hostname() });
+    assert.deepEqual(running, { ...asked, identity, slot, pid, host: hostname(), stale: false });
     const [reported] = busy?.jobs ?? [];
     assert.deepEqual(reported, { ...asked, startedAtMs: reported?.startedAtMs });
     // epoch ms by Redis's clock, which each beat compares anew with the host's
