@@ -193,7 +193,11 @@ export class MasterShell {
       dump: (child, notes) => this.#dumps.request(child, 'not-consuming', null, notes),
       ask: (event) => this.#enqueue(event),
     });
-    this.#captures = new Captures({ log, stateOf: (child) => this.#stateOf(child) });
+    this.#captures = new Captures({
+      log,
+      stateOf: (child) => this.#stateOf(child),
+      snapshotTaken: (child) => this.#limits.snapshotTaken(child),
+    });
     this.#deaths = new Deaths({
       info: parts.info,
       log,
