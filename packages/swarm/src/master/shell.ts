@@ -451,6 +451,8 @@ export class MasterShell {
       case 'log':
         return this.#narrator.relayed(child, message);
       case 'workerStarted':
+        // it may take a job in the next moment: its queue and tokens are what a successor finds that job by
+        return this.#reporter.changed('now');
       case 'workerEnded':
         return this.#reporter.changed();
       case 'jobMemory':
