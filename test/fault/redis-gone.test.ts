@@ -23,8 +23,7 @@ describe('Redis is gone', { concurrency: 3 }, () => {
 
     // longer than a beat
     const backAtMs = await outage(redis, 8_000, () => assert.ok(pids.every(isAlive)));
-    const done = await trial.queue.getCompletedCount();
-    await completed(trial.queue, done + 6);
+    await completed(trial.queue, 60);
     t.diagnostic(`work resumed ${Date.now() - backAtMs} ms after the return`);
     assert.ok(Date.now() - backAtMs < 10_000);
     const back = await swarm.line('registry is written again');
