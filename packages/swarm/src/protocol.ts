@@ -122,7 +122,7 @@ export interface DeathNotice {
   atMs: number;
   /** Jobs in its hands that it had not begun: they waited for their turn to run alone. */
   waiting: JobRef[];
-  /** The job that a dump names; null: none does. */
+  /** The job that a dump or the error itself names; null: none does. */
   pinned: JobRef | null;
   /** Jobs that fail now, an attempt charged; missing: none. */
   givenUp?: GivenUpJob[];
@@ -248,7 +248,11 @@ export type ChildMessage =
       stack: string;
       /** What the master was told to run cannot be run: another try ends the same way. */
       isUsage?: boolean | undefined;
+      /** Whose code threw it, if that is known. */
+      job?: JobRef;
     }
+  /** To a `release`: about to move these, with what is to become of each. Whoever hears no more of it still knows that. */
+  | { type: 'releasing'; releaseId: string; jobs: ReleasedJob[] }
   /** Answer to `release`. `unserved` names queues of the request that no Worker here serves. */
   | { type: 'released'; releaseId: string; jobs: ReleasedJob[]; unserved: string[]; error: string | null }
   /** Limiters are used here from now on. */
@@ -356,6 +360,13 @@ const isBucketCount: Check = (value) => {
   return isBucket && Number.isSafeInteger(count) && (count as number) > 0;
 };
 const isJobRef = record({ queue: isString, id: isString });
+const isReleasedJob = record({
+  queue: isString,
+  id: isString,
+  name: isString,
+  outcome: oneOf('released', 'quarantined', 'failed', 'finished'),
+  blame: nullOr(record({ exact: isCount, shared: isCount })),
+});
 const isGivenUpJob = record({ queue: isString, id: isString, startedAtMs: isCount, reason: isString });
 
 const MASTER_FIELDS: Fields<MasterMessage> = {
@@ -458,18 +469,12 @@ const CHILD_FIELDS: Fields<ChildMessage> = {
     message: isString,
     stack: isString,
     isUsage: optional(isBoolean),
+    job: optional(isJobRef),
   },
+  releasing: { releaseId: isString, jobs: listOf(isReleasedJob) },
   released: {
     releaseId: isString,
-    jobs: listOf(
-      record({
-        queue: isString,
-        id: isString,
-        name: isString,
-        outcome: oneOf('released', 'quarantined', 'failed', 'finished'),
-        blame: nullOr(record({ exact: isCount, shared: isCount })),
-      }),
-    ),
+    jobs: listOf(isReleasedJob),
     unserved: listOf(isString),
     error: nullOr(isString),
   },

@@ -9,6 +9,7 @@ import { errorMonitor } from 'node:events';
 import {
   type ActiveJob,
   type GivenUpJob,
+  type JobRef,
   MAX_LISTED_JOBS,
   MAX_LISTED_WORKERS,
   type WorkerInfo,
@@ -198,6 +199,16 @@ export class Workers {
     if (this.#held.size !== 1) return null;
     const [job = null] = this.#held;
     return job;
+  }
+
+  /**
+   * Whose code threw what is being thrown; null: not known. What an ended job has left behind, a connection that all
+   * use, say, tells nothing about those that run.
+   */
+  get throwingJob(): JobRef | null {
+    const { current } = this.context;
+    const isHeld = current && this.held.some(({ queue, id }) => queue === current.queue && id === current.id);
+    return isHeld ? { queue: current.queue, id: current.id } : null;
   }
 
   get busy(): number {

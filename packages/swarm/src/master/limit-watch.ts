@@ -13,6 +13,7 @@ import { readRollup, type Sample } from '../process/memory.js';
 import { Statm } from '../statm.js';
 import type { SupervisorEvent } from '../supervisor/events.js';
 import {
+  afterSnapshot,
   type Excess,
   isOverHard,
   look,
@@ -95,6 +96,11 @@ export class LimitWatch {
       }
     }
     if (due.length > 0) this.#recycle(due);
+  }
+
+  snapshotTaken(child: ChildHandle): void {
+    const watch = this.#watches.get(child.identity);
+    if (watch) this.#watches.set(child.identity, afterSnapshot(watch, this.#rssOf(child)));
   }
 
   forget({ identity }: ChildHandle): void {
