@@ -437,6 +437,25 @@ describe('release of a dead child', () => {
     assert.equal(world.asked.get(owner), second, 'it died: the other one, in the same event');
   });
 
+  it('is tried ever more seldom while it fails, and at once when Redis is back', () => {
+    const world = new World([{ name: 'default', count: 2 }]);
+    for (const slot of [0, 1]) world.ready(slot);
+    const owner = world.exit(0) as string;
+    const asks: number[] = [];
+    const untilMs = world.nowMs + 60_000;
+    while (world.nowMs < untilMs) {
+      if (world.asked.has(owner)) asks.push(world.nowMs);
+      world.answerAll('away');
+      world.tick(100);
+    }
+    const gaps = asks.slice(1).map((atMs, at) => atMs - (asks[at] as number));
+    assert.deepEqual(gaps.slice(0, 6), [500, 1_000, 2_000, 4_000, 5_000, 5_000]);
+    world.tick(100);
+    assert.equal(world.asked.has(owner), false);
+    world.feed({ type: 'redisBack' });
+    assert.equal(world.asked.has(owner), true);
+  });
+
   it('is over at a stop once a sweep has confirmed it, and is left to a successor otherwise', () => {
     for (const answers of [true, false]) {
       const world = new World();

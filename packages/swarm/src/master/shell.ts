@@ -166,6 +166,7 @@ export class MasterShell {
       rescue: parts.rescue,
       self: parts.info,
       log,
+      trouble: this.#narrator.releases,
       helpers: () => this.#helpers(),
       send: (identity, message) => this.#children.get(identity)?.send(message),
       isKnown: (master) => this.#debts.concerns(master),
@@ -527,6 +528,7 @@ export class MasterShell {
   }
 
   #settle(owner: string): void {
+    this.#narrator.releases.ended(owner);
     const predecessor = this.#debts.settle(owner);
     if (!predecessor) return;
     this.#log.info('a predecessor is accounted for', { master: predecessor });

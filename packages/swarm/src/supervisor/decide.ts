@@ -14,7 +14,14 @@ import { chain, type Decision, killEffect, type Moment, place, same } from './de
 import type { Effect, ExitReason, SlotEvent, SupervisorEvent } from './events.js';
 import { endExtension, onLocksExtended, onRenewalMissed, stepExtensions } from './extensions.js';
 import { onJobGivenUp } from './given-up.js';
-import { addRelease, answerRelease, releaserGone, releaserReady, stepReleases } from './releases.js';
+import {
+  addRelease,
+  answerRelease,
+  releaserGone,
+  releaserReady,
+  retryReleases,
+  stepReleases,
+} from './releases.js';
 import {
   dropRecycle,
   onReplacementDue,
@@ -93,7 +100,9 @@ function react(state: SupervisorState, event: SupervisorEvent, moment: Moment): 
     case 'redisLost':
       return same({ ...state, redisLost: true });
     case 'redisBack':
-      return same(restartBootClocks({ ...state, redisLost: false }, moment.nowMs));
+      return same(
+        retryReleases(restartBootClocks({ ...state, redisLost: false }, moment.nowMs), moment.nowMs),
+      );
     case 'releaseAnswered':
       return answerRelease(state, event, moment.nowMs);
     case 'predecessorFound':
