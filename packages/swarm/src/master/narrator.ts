@@ -150,6 +150,8 @@ export class Narrator {
     const { cause, evidence, rssBytes } = death;
     const { code, signal } = child.exit ?? { code: null, signal: null };
     const planned = isPlanned(death);
+    // a recycle goes as planned, and is worth the figures that it was for
+    const isExplained = !planned || cause === 'recycled';
     this.log[planned ? 'info' : 'warn']('exited', {
       ...where(child),
       cause,
@@ -158,7 +160,7 @@ export class Narrator {
       rss: rssBytes === null ? undefined : `${Math.round(rssBytes / 1e6)}MB`,
       ...jobsAtEnd(child),
       restart_in: restartInMs === null ? undefined : `${restartInMs}ms`,
-      evidence: planned ? undefined : evidence.summary.slice(0, MAX_NAMED_CHARACTERS),
+      evidence: isExplained ? evidence.summary.slice(0, MAX_NAMED_CHARACTERS) : undefined,
     });
   }
 

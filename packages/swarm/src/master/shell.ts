@@ -148,6 +148,7 @@ export class MasterShell {
       children: () => [...this.#children.values()].filter((child) => !this.#captures.isStopped(child)),
       isSeated: (identity) => isSeated(this.#state, identity),
       samples: this.#samples,
+      growth: () => this.#jobLedger.records,
       ask: (event) => this.#enqueue(event),
     });
     this.#watchdogs = new Watchdogs({
@@ -480,7 +481,7 @@ export class MasterShell {
     const { killedFor = null, leavesFor = null } = told ?? {};
     const jobDump = killedFor === 'job-timeout' ? this.#jobTimeouts.dumpOf(identity) : null;
     const dump = this.#dumps.latest(identity) ?? jobDump;
-    const facts = { sample, owes: held && !drained, dump };
+    const facts = { sample, owes: held && !drained, dump, excess: this.#limits.excessOf(identity) };
     const judged = this.#deaths.died(child, { killedFor, leavesFor }, facts);
     this.#judged.set(identity, judged);
     this.#debts.explain(
