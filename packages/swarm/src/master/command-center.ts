@@ -232,7 +232,7 @@ function scale(
 }
 
 /** Which child's boot it was, if one failed in this very decision, and what it said. */
-function because(error: string | null, effects: readonly Effect[], explainBoot: ExplainBoot): string {
+export function because(error: string | null, effects: readonly Effect[], explainBoot: ExplainBoot): string {
   for (const effect of effects) {
     if (effect.type !== 'announceExit') continue;
     const why = explainBoot(effect.identity, effect.killedFor);

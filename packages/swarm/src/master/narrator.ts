@@ -171,12 +171,16 @@ export class Narrator {
     this.log[level](message, where(child));
   }
 
-  replacement({ slot, reason, detail, error }: Extract<Effect, { type: 'announceReplacement' }>): void {
+  /** @param error in full */
+  replacement(
+    { slot, reason, detail }: Extract<Effect, { type: 'announceReplacement' }>,
+    error: string | null,
+  ): void {
     if (error) this.log.error('not replaced', { slot, reason, detail, error });
     else this.log.info('replaced', { slot, reason, detail });
   }
 
-  roll({ generation, error }: Extract<Effect, { type: 'announceRoll' }>): void {
+  roll({ generation }: Extract<Effect, { type: 'announceRoll' }>, error: string | null): void {
     if (!error) return this.log.info('rolled', { generation });
     this.log.error('roll stopped: the new code does not boot; the old children go on', { generation, error });
   }

@@ -5,7 +5,7 @@
  */
 import type { Config, GroupConfig } from '../config.js';
 import { EXIT, type ExitCode } from '../errors.js';
-import type { Logger } from '../log.js';
+import { type Logger, maskSecrets } from '../log.js';
 import { ChildHandle, type Exit, isDrained } from '../process/child-handle.js';
 import { type Forked, forkChild } from '../process/fork.js';
 import { type Sample, Sampler } from '../process/memory.js';
@@ -38,7 +38,7 @@ import {
 import type { Look, WatchdogMessage } from '../watchdog-protocol.js';
 import { bootError, whyEnded } from './boot-error.js';
 import { Captures } from './captures.js';
-import { CommandCenter } from './command-center.js';
+import { because, CommandCenter } from './command-center.js';
 import { noticeOf } from './death-notice.js';
 import { type Death, Deaths } from './deaths.js';
 import { Debts } from './debts.js';
@@ -118,6 +118,8 @@ export class MasterShell {
   #sampling = false;
   #wanted = 0;
   #appError: string | null = null;
+  /** Of the last roll, if it was given up. */
+  #rollError: string | null = null;
   #dumpedAllAtMs = Number.NEGATIVE_INFINITY;
   #finish: (code: ExitCode) => void = () => {};
 
@@ -290,11 +292,12 @@ export class MasterShell {
     const { state, effects } = decide(this.#state, event, { nowMs, random: Math.random() });
     this.#state = state;
     this.#center.observe(state, effects, nowMs);
-    for (const effect of effects) this.#carryOut(effect);
+    for (const effect of effects) this.#carryOut(effect, effects);
     this.#onlookers.decided(effects, this.view);
   }
 
-  #carryOut(effect: Effect): void {
+  /** @param all of the decision that it is part of */
+  #carryOut(effect: Effect, all: readonly Effect[]): void {
     switch (effect.type) {
       case 'spawn':
         void this.#spawn(effect);
@@ -334,9 +337,10 @@ export class MasterShell {
       case 'announceLeft':
         return this.#announceLeft(effect);
       case 'announceReplacement':
-        return this.#narrator.replacement(effect);
+        return this.#narrator.replacement(effect, this.#because(effect, all));
       case 'announceRoll':
-        return this.#narrator.roll(effect);
+        this.#rollError = this.#because(effect, all);
+        return this.#narrator.roll(effect, this.#rollError);
       case 'log':
         this.#log[effect.level](effect.message, { ...this.#where(effect.slot), ...effect.fields });
         return;
@@ -522,6 +526,13 @@ export class MasterShell {
     this.#narrator.left(owner, jobs, canSucceed);
   }
 
+  /** Why a replacement or a roll was given up, as far as a child has told; null: it was not. */
+  #because({ error }: { error: string | null }, all: readonly Effect[]): string | null {
+    if (error === null) return null;
+    // for the registry too: an app's own words may have a URL in them
+    return maskSecrets(because(error, all, (identity, killedFor) => this.#whyEnded(identity, killedFor)));
+  }
+
   /** In one line, for whoever asked for a replacement. */
   #whyEnded(identity: string, killedFor: KillReason | null): string | null {
     const child = this.#children.get(identity);
@@ -595,7 +606,7 @@ export class MasterShell {
 
   #report(clockOffsetMs: number): MasterReport {
     const { info } = this.#parts;
-    const { phase, generation, slots } = this.#state;
+    const { phase, generation, slots, roll } = this.#state;
     const records = slots.flatMap((slot) => this.#records(slot));
     return {
       info: { ...info, startedAtMs: info.startedAtMs + clockOffsetMs },
@@ -607,6 +618,7 @@ export class MasterShell {
       jobMemory: this.#jobLedger.records,
       jobDurations: this.#usualDurations.records,
       clockOffsetMs,
+      rollError: roll === 'none' ? this.#rollError : null,
     };
   }
 
