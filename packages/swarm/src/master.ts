@@ -14,6 +14,7 @@ import { ServiceManager, takeServiceSettings } from './platform/service-manager.
 import { startWarnings } from './platform/start-warnings.js';
 import { loaderArguments } from './process/fork.js';
 import { findJemalloc } from './process/jemalloc.js';
+import { readOomGroups } from './process/oom-group.js';
 import { isSameProcess, rawHostName, readBootId, readPidNamespace, readStartTicks } from './process/proc.js';
 import { orphansOf } from './recovery/predecessors.js';
 import { checkRedis } from './redis/checks.js';
@@ -86,7 +87,7 @@ export async function runMasterWithin(config: Config, around: Surroundings): Pro
 }
 
 function warnAtStart(config: Config, log: Logger): void {
-  const warnings = startWarnings(config, { env: process.env, pid: process.pid });
+  const warnings = startWarnings(config, { env: process.env, pid: process.pid, oomGroups: readOomGroups() });
   const [first] = warnings;
   if (first && config.strict) throw usageError(first.code, `${first.message} (an error because of --strict)`);
   for (const { code, message } of warnings) log.warn(message, { code });
