@@ -21,7 +21,7 @@ const PART_OF_FILE = [
   [/^(config|config-.*|options?|option-.*|app-path)\.ts$/, 'config'],
   [/^(app|index)\.ts$/, 'api'],
   [/^swarm(-options)?\.ts$/, 'embed'],
-  [/^(cli|command-line|command-table|help)\.ts$/, 'cli'],
+  [/^(cli|command-line|command-table|help|lost-terminal)\.ts$/, 'cli'],
   [/^master\.ts$/, 'master'],
 ];
 

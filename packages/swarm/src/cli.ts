@@ -15,6 +15,7 @@ import type { RegistryCommandOptions } from './commands/registry-options.js';
 import { type LoadConfigInput, loadConfig, loadConfigWithoutApp, loadSharedOptions } from './config.js';
 import { EXIT, SwarmError } from './errors.js';
 import { helpText } from './help.js';
+import { mindLostTerminals } from './lost-terminal.js';
 import { OPTION_NAMES, optionRow } from './options.js';
 
 const LAST_OUTPUT_MS = 1_000;
@@ -192,6 +193,7 @@ function leave(code: number): void {
   process.stdout.write('', () => process.stderr.write('', () => process.exit()));
 }
 
+mindLostTerminals();
 // Of a reader that is gone (`swarm ps | head -1`) nobody can be told.
 process.stdout.on('error', () => {});
 
