@@ -470,6 +470,15 @@ describe('release of a dead child', () => {
     }
   });
 
+  it('is not named at a stop for a child that was never ready', () => {
+    const world = new World();
+    world.ready(0);
+    world.exit(1);
+    world.feed({ type: 'stopRequested' });
+    world.obey();
+    assert.deepEqual([world.exits, world.left], [['stopped'], []]);
+  });
+
   it('is named at a stop for each child that could not hand back, and no sibling did it', () => {
     const world = new World();
     for (const slot of [0, 1, 2]) world.ready(slot);

@@ -55,6 +55,14 @@ describe('the cause of a death', () => {
     assert.match(killed.evidence.summary, /612MB of 500MB/);
   });
 
+  it('has what the Workers said of their connections, where it was not ready for that', () => {
+    const bootTrouble = 'the Worker of mail: NOAUTH Authentication required.';
+    const late = { signal: 'SIGKILL', killedFor: 'boot-timeout', wasReady: false, bootTrouble } as const;
+    assert.match(evidence(late).summary, /not ready in time .*; the Worker of mail: NOAUTH/);
+    assert.match(evidence({ code: 1, wasReady: false, bootTrouble }).summary, /\(the Worker of mail: NOAUTH/);
+    assert.doesNotMatch(evidence({ code: 1, bootTrouble }).summary, /NOAUTH/);
+  });
+
   it('is that it was told to leave, also where it had to be killed for it, and the evidence says which', () => {
     const words = { stop: 'stopped', scale: 'stopped', roll: 'rolled', recycle: 'recycled' } as const;
     for (const leavesFor of ['stop', 'scale', 'roll', 'recycle'] as const) {

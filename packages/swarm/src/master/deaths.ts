@@ -139,6 +139,7 @@ export class Deaths {
       heapOom: child.heapOom,
       oom,
       addons: child.addons,
+      bootTrouble: child.bootTrouble,
       hangsIn: dump ? whereItHangs(dump) : '',
       excess,
     });

@@ -464,6 +464,7 @@ export class MasterShell {
         return this.#captures.hear(child, message);
       case 'jobTimeouts':
       case 'waiting':
+      case 'bootTrouble':
       case 'limitsUsed':
       case 'addonLoaded':
       case 'beat':

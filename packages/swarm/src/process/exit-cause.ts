@@ -23,6 +23,8 @@ export interface ExitFacts {
   addons: readonly string[];
   /** Where a dump saw it hang; empty or missing: none did. */
   hangsIn?: string | undefined;
+  /** Before it was ready: what its Workers last said of their connections. */
+  bootTrouble?: string | null | undefined;
   /** The limit that it was over, with the figures; null or missing: none. */
   excess?: string | null | undefined;
 }
@@ -98,7 +100,9 @@ const WORDS: Record<SeenCause, (facts: ExitFacts) => Words> = {
   stopped: left,
   rolled: left,
   recycled: left,
-  'boot-timeout': () => ({ summary: 'was not ready in time (--boot-timeout): killed by its master' }),
+  'boot-timeout': ({ bootTrouble }) => ({
+    summary: `was not ready in time (--boot-timeout): killed by its master${bootTrouble ? `; ${bootTrouble}` : ''}`,
+  }),
   'max-memory-hard': ({ excess }) => ({
     summary: `RSS passed --max-memory-hard: killed by its master${excess ? `: ${excess}` : ''}`,
   }),
@@ -173,9 +177,9 @@ function killHint(oom: OomEvidence | null): string {
   );
 }
 
-function exitWords({ code, wasReady }: ExitFacts): Words {
+function exitWords({ code, wasReady, bootTrouble }: ExitFacts): Words {
   const known = code === null ? undefined : NODE_CODES[code];
-  const when = wasReady ? '' : ', before it was ready';
+  const when = wasReady ? '' : `, before it was ready${bootTrouble ? ` (${bootTrouble})` : ''}`;
   return { summary: `ended itself with exit code ${code ?? 'unknown'}${when}${known ? ` (${known})` : ''}` };
 }
 

@@ -106,7 +106,7 @@ function react(state: SupervisorState, event: SupervisorEvent, moment: Moment): 
     case 'releaseAnswered':
       return answerRelease(state, event, moment.nowMs);
     case 'predecessorFound':
-      return same(addRelease(state, { owner: event.owner, group: null }, moment.nowMs));
+      return same(addRelease(state, { owner: event.owner, group: null, wasReady: true }, moment.nowMs));
   }
 }
 
@@ -141,7 +141,9 @@ function settleExit(
 ): Decision {
   const unblocked = endBlock(endExtension(decision.state, event.identity), event.identity).state;
   const left = releaserGone(unblocked, event.identity, nowMs);
-  const owner = { owner: event.identity, group: slot.group };
+  const child = childrenOf(slot).find(({ identity }) => identity === event.identity);
+  const wasReady = child?.readyAtMs != null;
+  const owner = { owner: event.identity, group: slot.group, wasReady };
   const owes = event.held && !event.drained;
   if (event.isHopeless && !event.drained && left.phase === 'stopping') {
     const announcement: Effect = { type: 'announceLeft', owner: event.identity, canSucceed: false };
@@ -301,8 +303,9 @@ function endIfDone(before: SupervisorState, { state, effects }: Decision): Decis
   const after = killedAtStop === state.killedAtStop ? state : { ...state, killedAtStop };
   if (after.phase === 'stopping' && after.slots.length === 0) {
     // the later sweeps only make sure: what one of them has confirmed is left to no successor
-    const ends = after.releases.map(({ sweepsDone, owner }): Effect => {
-      return sweepsDone > 0 ? { type: 'settle', owner } : { type: 'announceLeft', owner, canSucceed: true };
+    const ends = after.releases.flatMap(({ sweepsDone, owner, wasReady }): Effect[] => {
+      if (sweepsDone > 0) return [{ type: 'settle', owner }];
+      return wasReady ? [{ type: 'announceLeft', owner, canSucceed: true }] : [];
     });
     const isLeft = after.leftAtStop || ends.some(({ type }) => type === 'announceLeft');
     const reason = exitReason(after, isLeft);

@@ -15,7 +15,7 @@ import {
 
 export function addRelease(
   state: SupervisorState,
-  { owner, group }: { owner: string; group: string | null },
+  { owner, group, wasReady }: { owner: string; group: string | null; wasReady: boolean },
   nowMs: number,
 ): SupervisorState {
   if (state.releases.some((release) => release.owner === owner)) return state;
@@ -24,6 +24,7 @@ export function addRelease(
     owner,
     group,
     startedAtMs: nowMs,
+    wasReady,
     sweepsDone: 0,
     dueAtMs: nowMs + (state.policy.sweepsAtMs[0] ?? 0),
     askedOf: null,

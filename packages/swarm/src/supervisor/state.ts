@@ -98,6 +98,8 @@ export interface Release {
   /** Which siblings may do it; null: any. */
   group: string | null;
   startedAtMs: number;
+  /** It was ready: one that never was has had no connection to fetch a job by. */
+  wasReady: boolean;
   /** Sweeps confirmed so far. */
   sweepsDone: number;
   /** Next try, or the deadline of the answer while `askedOf` is set; null: waits for a child that can do it. */
