@@ -1,16 +1,28 @@
 // A program whose jobs block, die or wait, as their data says; locks last as long as a test wants.
+import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'bullmq';
 
 const { QUEUE_REDIS_PORT, QUEUE_NAME, APP_LOCK_MS, APP_PREFIX = 'bull' } = process.env;
 
 async function run(job) {
-  const { ms = 0, block = 0, exit, fill = 0 } = job.data;
+  const { ms = 0, block = 0, exit, fill = 0, numbers = 0, busyUntil } = job.data;
   globalThis.kept = Array.from({ length: fill }, (_, at) => ({ at, text: `object ${at}` }));
-  const untilMs = Date.now() + block;
-  while (Date.now() < untilMs);
+  // 8 bytes each, and one node of a snapshot, where objects are many
+  globalThis.numbers = Array.from({ length: numbers }, (_, at) => at + 0.5);
+  blockFor(block);
+  // a path
+  while (busyUntil !== undefined && !existsSync(busyUntil)) {
+    blockFor(20);
+    await sleep(1);
+  }
   if (exit !== undefined) process.exit(exit);
   await sleep(ms);
+}
+
+function blockFor(ms) {
+  const untilMs = Date.now() + ms;
+  while (Date.now() < untilMs);
 }
 
 const worker = new Worker(QUEUE_NAME, run, {

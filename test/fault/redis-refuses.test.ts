@@ -76,6 +76,12 @@ describe('Redis', { concurrency: 3 }, () => {
     await redis.client.config('SET', 'maxmemory', '1');
     // a script that has begun to write may write on, so what runs ends; nothing new begins
     await assert.rejects(trial.queue.add('job', {}), /OOM/);
+    const { code, stderr } = await trial.command('quiet', 'all');
+    assert.equal(code, 69);
+    assert.match(
+      stderr,
+      /^swarm: SWARM_REDIS_REFUSED: Redis at \S+ is there, and says no \(OOM .*raise its maxmemory/,
+    );
     await waitFor('what was there has ended', async () => (await trial.queue.getActiveCount()) === 0, {
       timeoutMs: 30_000,
     });

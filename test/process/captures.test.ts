@@ -1,6 +1,7 @@
 /** `swarm profile` and `swarm heap`: of real children, to files that tools open. */
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import { temporaryDirectory } from '../support/programs.js';
@@ -46,8 +47,12 @@ async function place(
 describe('swarm profile', { concurrency: 3 }, () => {
   it('writes a CPU profile of a working child, for its user alone', async (t) => {
     const { trial, swarm, pid, captures, command } = await place(t);
-    await trial.addMany(400, { block: 50 });
+    // at work for as long as it takes to ask for a profile and to take it, which nobody can tell
+    const over = join(await temporaryDirectory(t), 'over');
+    const id = await trial.add({ busyUntil: over });
+    await waitFor('the job runs', async () => (await trial.queue.getJobState(id)) === 'active');
     const { code, stdout, stderr } = await command('profile', String(pid), '--for', '1s');
+    await writeFile(over, '');
     assert.equal(code, 0, stderr);
     const file = stdout.trim();
     assert.match(file, new RegExp(`^${captures}/swarm-slot0-pid${pid}-\\d{8}T\\d{6}-\\w{4}\\.cpuprofile$`));
@@ -139,6 +144,32 @@ describe('swarm heap', { concurrency: 3 }, () => {
     const id = await trial.add({});
     await waitFor('it works on', async () => (await trial.queue.getJobState(id)) === 'completed');
     assert.deepEqual(swarm.all('kill'), []);
+  });
+
+  it('is refused above a size; forced, it kills nobody, although it blocks and takes memory', async (t) => {
+    const memory = ['--max-memory', '250MB', '--max-memory-hard', '300MB'];
+    const stuck = ['--stuck-after', '1s', '--stuck-kill-after', '2s'];
+    const { trial, swarm, pid, command } = await place(t, [...memory, ...stuck]);
+    await trial.add({ fill: 200_000, numbers: 7e6 });
+    await waitFor('its master knows that the heap is large', async () => {
+      const [master] = JSON.parse((await command('ps', '--json')).stdout);
+      return master?.children[0]?.heapUsedBytes > 64e6;
+    });
+    const refused = await command('heap', String(pid));
+    assert.equal(refused.code, 1);
+    assert.match(
+      refused.stderr,
+      /heap failed: its heap has \d+MB in use: a snapshot of more than 64MB may stop.*--force/,
+    );
+    const startedAtMs = performance.now();
+    const { code, stderr } = await command('heap', String(pid), '--force');
+    assert.equal(code, 0, `${stderr}\n${swarm.tail()}`);
+    t.diagnostic(`${Math.round(performance.now() - startedAtMs)} ms`);
+    assert.deepEqual(swarm.all('kill'), []);
+    assert.deepEqual(
+      swarm.all('exited', { pid }).filter((line) => line['cause'] === 'stuck'),
+      [],
+    );
   });
 
   it('says why it cannot be written', async (t) => {

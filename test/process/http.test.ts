@@ -1,14 +1,27 @@
 /** `--port`: health and metrics of a real master, while its children do as they like. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { running } from '../support/jobs.js';
 import { rssBytes } from '../support/processes.js';
+import { temporaryDirectory } from '../support/programs.js';
 import { freePort, startRedis, type TestRedis } from '../support/redis.js';
+import { toolPath } from '../support/tools.js';
 import { Trial } from '../support/trial.js';
 import { waitFor } from '../support/wait.js';
 
+const PROMTOOL = toolPath('promtool');
+// seen from test/dist/process
+const DOCUMENTS = ['DEPLOY.md', 'OPERATIONS.md'].map((name) =>
+  readFileSync(new URL(`../../../docs/${name}`, import.meta.url), 'utf8'),
+);
+
 describe('health and metrics', () => {
+  /** What Prometheus gets of the first of them. */
+  let exposition = '';
   let redis: TestRedis;
   before(async () => {
     redis = await startRedis();
@@ -58,13 +71,34 @@ describe('health and metrics', () => {
     });
     assert.ok(pid > 0 && (await metric(port, 'swarm_redis_up')) === 1);
 
-    const { text } = await ask(port, '/metrics');
-    const checked = spawnSync('promtool', ['check', 'metrics'], { input: text, encoding: 'utf8' });
-    if (checked.error)
-      t.diagnostic('promtool is not there (package prometheus): the format is not checked by it');
-    else assert.deepEqual([checked.status, checked.stdout + checked.stderr], [0, '']);
+    exposition = (await ask(port, '/metrics')).text;
     assert.equal(await swarm.stop(), 0);
     await trial.nothingLost(new Map());
+  });
+
+  it('pass the checks of Prometheus, and so do the alerts of the documents', {
+    skip: PROMTOOL === null && 'promtool is not to be had here (package prometheus)',
+  }, async (t) => {
+    assert.match(exposition, /^swarm_info\{/m);
+    assert.deepEqual(promtool(['check', 'metrics'], exposition), [0, '']);
+    // and it would say so
+    assert.notEqual(promtool(['check', 'metrics'], 'swarm_jobs 1\nswarm_jobs 2\n')[0], 0);
+    const file = join(await temporaryDirectory(t), 'rules.yml');
+    const rules = DOCUMENTS.flatMap(alertsIn).join('').replace(/^/gm, '    ');
+    await writeFile(file, `groups:\n- name: swarm\n  rules:\n${rules}`);
+    const [code, said] = promtool(['check', 'rules', file]);
+    assert.equal(code, 0, said);
+    assert.match(said, /SUCCESS: \d+ rules found/);
+  });
+
+  it('have the names that the documents say', () => {
+    const known = new Set([...exposition.matchAll(/^# TYPE (\w+)/gm)].map(([, name]) => name));
+    const named = DOCUMENTS.flatMap((text) => [...text.matchAll(/\b(?:swarm|process)_[a-z_]*[a-z]\b/g)]);
+    assert.ok(named.length > 20 && known.size > 20);
+    assert.deepEqual(
+      named.map(([name]) => name).filter((name) => !known.has(name)),
+      [],
+    );
   });
 
   it('answer while every child hangs, and say so', async (t) => {
@@ -106,3 +140,13 @@ describe('health and metrics', () => {
     await third.stop();
   });
 });
+
+/** Exit code, and everything that it said. */
+function promtool(args: readonly string[], input = ''): [code: number | null, said: string] {
+  const { status, stdout, stderr } = spawnSync(PROMTOOL as string, args, { input, encoding: 'utf8' });
+  return [status, stdout + stderr];
+}
+
+function alertsIn(document: string): string[] {
+  return [...document.matchAll(/^```yaml\n(- alert:[\s\S]*?)^```/gm)].map(([, text = '']) => text);
+}

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { decide } from '../dist/supervisor/decide.js';
 import type { Seat, SupervisorEvent } from '../dist/supervisor/events.js';
 import {
+  afterSnapshot,
   type Excess,
   isOverHard,
   type Limits,
@@ -52,6 +53,29 @@ function looks(limits: Limits, readings: readonly (Reading & { jobsDone?: number
     return next.excess;
   });
 }
+
+describe('a child whose heap was written down', () => {
+  const limited = (limits: Limits) => startWatch(limits, pss(70), 0, MIDDLE).watch;
+
+  it('is not killed for what that took, and recycled for it', () => {
+    const watch = afterSnapshot(limited(MEMORY), 900 * MB);
+    assert.equal(isOverHard(MEMORY, watch, 1_100 * MB), false);
+    assert.equal(isOverHard(MEMORY, watch, 1_200 * MB), true);
+    const once = look(watch, { ...pss(870), ...idle }, 1_000);
+    assert.equal(look(once.watch, { ...pss(870), ...idle }, 2_000).excess, 'max-memory');
+  });
+
+  it('is recycled also where only the hard limit was set', () => {
+    const hard: Limits = { ...NONE, maxMemoryHardBytes: 500 * MB, maxMemoryHardIsGiven: true };
+    const once = look(afterSnapshot(limited(hard), 900 * MB), { ...pss(870), ...idle }, 1_000);
+    assert.equal(look(once.watch, { ...pss(870), ...idle }, 2_000).excess, 'max-memory');
+  });
+
+  it('keeps its limits where it stayed small, or has none', () => {
+    assert.equal(isOverHard(MEMORY, afterSnapshot(limited(MEMORY), 100 * MB), 751 * MB), true);
+    assert.deepEqual(afterSnapshot(limited(NONE), 900 * MB), limited(NONE));
+  });
+});
 
 describe('the soft limit', () => {
   it('is met by two readings of PSS in a row, and by no other', () => {

@@ -9,6 +9,7 @@ import { after, describe, it } from 'node:test';
 import { SwarmError } from '../dist/errors.js';
 import { checkRedis, judgeServer, type RedisCheck, type ServerFacts } from '../dist/redis/checks.js';
 import { type ConnectionRole, connect, type RedisClient, retryDelayMs } from '../dist/redis/connect.js';
+import { explainFailure } from '../dist/redis/failure.js';
 import type { LoadingProgress } from '../dist/redis/ready.js';
 import { parseRedisUrl } from '../dist/redis/url.js';
 import { freePort, startRedis, type TestRedis, type TestRedisOptions, until } from './redis-server.js';
@@ -53,6 +54,37 @@ async function listening(server: Server): Promise<number> {
   cleanups.push(() => server.close());
   return port;
 }
+
+it('a Redis that is there and says no is not called unreachable', async () => {
+  const server = await redis();
+  const client = open(server.url, { role: 'jobs' });
+  const refusedFor = async (settings: Record<string, string>, says: RegExp): Promise<void> => {
+    for (const [name, value] of Object.entries(settings)) await client.call('CONFIG', 'SET', name, value);
+    const error = await client.set('key', 'value').then(
+      () => assert.fail('it is written'),
+      (reason: unknown) => reason,
+    );
+    const explained = explainFailure(error, server.url);
+    assert.equal(explained.final, false);
+    await failure(Promise.reject(explained.error), 'SWARM_REDIS_REFUSED', says);
+  };
+  await refusedFor(
+    { 'min-replicas-to-write': '1' },
+    /NOREPLICAS.*; it has fewer replicas than min-replicas-to-write/,
+  );
+  await refusedFor(
+    { 'min-replicas-to-write': '0', maxmemory: '1' },
+    /OOM .*; its memory is full: raise its maxmemory/,
+  );
+  await client.call('ACL', 'SETUSER', 'reader', 'on', 'nopass', '~*', '+@read', '+info', '+config');
+  const reader = open(server.url.replace('://', '://reader:any@'), { role: 'jobs' });
+  const { error, final } = explainFailure(
+    await reader.set('key', 'value').catch((reason) => reason),
+    server.url,
+  );
+  assert.deepEqual([error.code, final], ['SWARM_REDIS_REFUSED', true]);
+  assert.match(error.message, /NOPERM .*ACL SETUSER/);
+});
 
 // Most of these wait for a timeout.
 describe('checkRedis', { concurrency: true }, () => {

@@ -32,6 +32,8 @@ export interface CapturesParts {
   log: Logger;
   /** What the process table says of a child. */
   stateOf: (child: ChildHandle) => Pick<CaptureFacts, 'isReady' | 'isLeaving' | 'blockedMs'>;
+  /** It takes more memory than before from now on. */
+  snapshotTaken: (child: ChildHandle) => void;
 }
 
 /** A loop that turns takes its messages within a fraction of that. */
@@ -139,8 +141,10 @@ export class Captures {
     reply({ state: 'news', message: `${formatDuration(tookMs)}: ${step}` });
   }
 
-  #end({ identity }: ChildHandle): void {
-    clearInterval(this.#underway.get(identity)?.timer);
-    this.#underway.delete(identity);
+  #end(child: ChildHandle): void {
+    const underway = this.#underway.get(child.identity);
+    clearInterval(underway?.timer);
+    if (underway?.kind === 'heap') this.#parts.snapshotTaken(child);
+    this.#underway.delete(child.identity);
   }
 }

@@ -14,6 +14,7 @@ import type { JobMemoryRecord } from '../registry/schema.js';
 import { Statm } from '../statm.js';
 import type { SupervisorEvent } from '../supervisor/events.js';
 import {
+  afterSnapshot,
   type Bounds,
   type Excess,
   isOverHard,
@@ -107,6 +108,11 @@ export class LimitWatch {
   /** Why it was recycled or killed, with the figures; null: for no limit. */
   excessOf(identity: string): string | null {
     return this.#excesses.get(identity) ?? null;
+  }
+
+  snapshotTaken(child: ChildHandle): void {
+    const watch = this.#watches.get(child.identity);
+    if (watch) this.#watches.set(child.identity, afterSnapshot(watch, this.#rssOf(child)));
   }
 
   forget({ identity }: ChildHandle): void {

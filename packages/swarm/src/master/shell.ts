@@ -197,7 +197,11 @@ export class MasterShell {
       dump: (child, notes) => this.#dumps.request(child, 'not-consuming', null, notes),
       ask: (event) => this.#enqueue(event),
     });
-    this.#captures = new Captures({ log, stateOf: (child) => this.#stateOf(child) });
+    this.#captures = new Captures({
+      log,
+      stateOf: (child) => this.#stateOf(child),
+      snapshotTaken: (child) => this.#limits.snapshotTaken(child),
+    });
     this.#deaths = new Deaths({
       info: parts.info,
       log,
@@ -453,6 +457,8 @@ export class MasterShell {
       case 'log':
         return this.#narrator.relayed(child, message);
       case 'workerStarted':
+        // it may take a job in the next moment: its queue and tokens are what a successor finds that job by
+        return this.#reporter.changed('now');
       case 'workerEnded':
         return this.#reporter.changed();
       case 'jobMemory':

@@ -14,7 +14,35 @@ const CERTIFICATE =
   /SELF_SIGNED_CERT|UNABLE_TO_(?:VERIFY|GET)|CERT_(?:HAS_EXPIRED|NOT_YET_VALID|UNTRUSTED|REJECTED|REVOKED)|ALTNAME_INVALID/;
 const NO_TLS = /ERR_SSL|EPROTO|wrong version number|packet length too long|before secure TLS connection/i;
 const AUTH =
-  /^(?:WRONGPASS|NOAUTH|NOPERM|DENIED)\b|invalid password|invalid username-password|AUTH .*without any password/i;
+  /^(?:WRONGPASS|NOAUTH|DENIED)\b|invalid password|invalid username-password|AUTH .*without any password/i;
+/** What a Redis that is there says instead of doing what it was asked; the first that fits. */
+const REFUSALS: readonly [RegExp, string][] = [
+  [
+    /^OOM\b/,
+    'its memory is full: raise its maxmemory, or keep fewer finished jobs (removeOnComplete, removeOnFail)',
+  ],
+  [
+    /^MISCONF\b/,
+    'it could not write to its disk and takes nothing until it can: make room there, and see its log for what failed',
+  ],
+  [
+    /^READONLY\b/,
+    'it is a replica: name its primary with --redis URL, or wait where a fail-over is under way',
+  ],
+  [
+    /^NOREPLICAS\b/,
+    'it has fewer replicas than min-replicas-to-write: bring them back, or lower that number',
+  ],
+  [
+    /^NOPERM\b/,
+    'its user may not do that: ACL SETUSER gives the right, or name another user with --redis URL',
+  ],
+  [
+    /^(?:CLUSTERDOWN|MASTERDOWN)\b/,
+    'the nodes that have the data are down: see CLUSTER INFO, INFO replication',
+  ],
+  [/^BUSY\b/, 'a script runs there and does not end: SCRIPT KILL, and see whose it is with SLOWLOG GET'],
+];
 const NOT_REDIS = /^(?:Protocol error|Unknown RESP type)/i;
 
 /** `url` is shown as it is: pass a redacted one. */
@@ -63,6 +91,11 @@ export function explainFailure(cause: unknown, url: string): Failure {
       false,
     );
   }
+  if (error.isReply && !/^LOADING\b/.test(message)) {
+    const [, cure] = REFUSALS.find(([says]) => says.test(message)) ?? [];
+    const text = `Redis at ${url} is there, and says no (${message.replace(/[.\s]+$/, '')}); ${cure ?? 'see what its configuration allows, or name another with --redis URL'}`;
+    return fail('SWARM_REDIS_REFUSED', text, /^NOPERM\b/.test(message));
+  }
   const closed = /Connection is closed|ECONNRESET|EPIPE|closed before/i.test(`${code} ${message}`);
   const silent = /ETIMEDOUT|timed out|timeout/i.test(`${code} ${message}`);
   const hint =
@@ -89,13 +122,14 @@ function describe(code: string, message: string, url: string): string {
 }
 
 /** A cluster's error wraps the one of its last node; a name with several addresses fails with all of theirs. */
-function rootOf(cause: unknown): { code: string; message: string } {
+function rootOf(cause: unknown): { code: string; message: string; isReply: boolean } {
   let error = cause;
   for (let depth = 0; depth < 4 && error instanceof Error; depth += 1) {
     if ('lastNodeError' in error && error.lastNodeError instanceof Error) error = error.lastNodeError;
     else if (error instanceof AggregateError && error.errors[0] instanceof Error) error = error.errors[0];
     else break;
   }
-  if (!(error instanceof Error)) return { code: '', message: String(error) };
-  return { code: 'code' in error ? String(error.code) : '', message: error.message };
+  if (!(error instanceof Error)) return { code: '', message: String(error), isReply: false };
+  const code = 'code' in error ? String(error.code) : '';
+  return { code, message: error.message, isReply: error.name === 'ReplyError' };
 }

@@ -102,6 +102,17 @@ function jittered(limit: number | null, random: number): number | null {
 }
 
 /**
+ * Of a child whose heap was written down: that takes several times the heap, and little of it is given back. No job did
+ * that, so nobody is killed for it: the child may be as large as it is now, and a little more, and is recycled instead.
+ */
+export function afterSnapshot(watch: Watch, rssBytes: number | null): Watch {
+  const { hardBytes, softBytes } = watch.bounds;
+  if (hardBytes === null || rssBytes === null) return watch;
+  const raisedBytes = Math.max(hardBytes, Math.round(rssBytes * ABOVE_BASELINE));
+  return { ...watch, bounds: { ...watch.bounds, softBytes: softBytes ?? hardBytes, hardBytes: raisedBytes } };
+}
+
+/**
  * Before a child is ready, only a hard limit that somebody chose counts: of any other it is not known yet
  * whether the app fits in it at all.
  */
