@@ -28,8 +28,12 @@ export const EXIT = {
   unavailable: 69,
   /** The app cannot boot (EX_SOFTWARE). */
   appFailed: 70,
+  /** What a command had to say could not be written (EX_IOERR). */
+  unwritten: 74,
   /** Forced by a second INT. */
   forced: 130,
+  /** The reader of a command is gone, as a shell says it of those that SIGPIPE ends. */
+  unread: 141,
 } as const;
 
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
