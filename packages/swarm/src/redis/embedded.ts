@@ -14,9 +14,10 @@ import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { redisError, SwarmError } from '../errors.js';
 import { isAlive } from '../process/proc.js';
-import { type EmbeddedLog, launch, SERVER_NAMES, startFailed } from './launch.js';
-import { acquireLock, codeOf } from './lock.js';
+import { type EmbeddedLog, launch, startFailed } from './launch.js';
+import { acquireLock } from './lock.js';
 import { Probe } from './probe.js';
+import { isServerTitle, readTitle } from './server-title.js';
 import {
   freePort,
   pathsIn,
@@ -114,7 +115,7 @@ function settingsOrNone(paths: StatePaths): Settings | null {
     const settings = readSettings(paths);
     return typeof settings === 'string' ? null : settings;
   } catch (error) {
-    throw stateError(paths.directory, error);
+    throw error instanceof SwarmError ? error : stateError(paths.directory, error);
   }
 }
 
@@ -188,18 +189,11 @@ function pidIn(pidFile: string): number | null {
   }
 }
 
-/** Redis titles itself `redis-server 127.0.0.1:<port>`; where titles cannot be read, a living pid is believed. */
+/** Redis titles itself `redis-server 127.0.0.1:<port>`; where no title can be read, a living pid is believed. */
 function isServer(pid: number, port: number | null): boolean {
   if (!isAlive(pid)) return false;
-  try {
-    const title = readFileSync(`/proc/${pid}/cmdline`, 'utf8');
-    return (
-      SERVER_NAMES.some((name) => title.includes(name)) &&
-      (port === null || title.includes(`:${port}`) || !/:\d/.test(title))
-    );
-  } catch (error) {
-    return codeOf(error) === 'ENOENT' ? process.platform !== 'linux' : true;
-  }
+  const title = readTitle(pid);
+  return title === null || isServerTitle(title, port);
 }
 
 function handle(paths: StatePaths, settings: Settings, held: Probe, reused: boolean): EmbeddedServer {
