@@ -122,7 +122,8 @@ async function dispatch(line: CommandLine): Promise<number> {
     }
     case 'redis': {
       const action = (line.word ?? 'url') as 'url' | 'cli' | 'stop';
-      return (await import('./commands/redis.js')).redisCommand({ action, ...(await registryOptions(line)) });
+      const { redisCommand } = await import('./commands/redis.js');
+      return redisCommand({ action, force: line.switches.has('force'), ...(await registryOptions(line)) });
     }
     case 'completion':
       printCompletionScript();

@@ -236,7 +236,7 @@ export const COMMANDS = {
     usage: '[cli|stop] [options]',
     describe: 'the embedded Redis: its URL; a client; stop it',
     options: REGISTRY_OPTIONS,
-    switches: JSON_SWITCH,
+    switches: { ...JSON_SWITCH, force: 'stop it although masters use it; they leave it stopped' },
     words: ['cli', 'stop'],
     examples: [
       ['REDIS_URL=$(swarm redis) node add-jobs.js', 'a producer on the same Redis'],

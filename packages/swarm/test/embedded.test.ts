@@ -29,6 +29,7 @@ import {
   stateDirectory,
   stopEmbedded,
 } from '../dist/redis/embedded.js';
+import { mayStart } from '../dist/redis/keeper.js';
 import { acquireLock } from '../dist/redis/lock.js';
 import { isServerTitle, readTitle } from '../dist/redis/server-title.js';
 import { startRedis, until } from './redis-server.js';
@@ -159,6 +160,17 @@ describe('the process of a pid file', () => {
     // an old file may name anybody, or nobody
     assert.equal(isServerTitle(readTitle(process.pid, nowhere) ?? 'redis-server', null), false);
     assert.equal(readTitle(2 ** 22 - 1, nowhere), '');
+  });
+});
+
+describe('a server that was killed', () => {
+  it('is started again, but not for ever in a row', () => {
+    const minute = 60_000;
+    assert.equal(mayStart([], 0), true);
+    assert.equal(mayStart([0, 1, 2, 3], 4), true);
+    assert.equal(mayStart([0, 1, 2, 3, 4], 5), false);
+    assert.equal(mayStart([0, 1, 2, 3, 4], 4 * minute), false);
+    assert.equal(mayStart([0, 1, 2, 3, 4], 5 * minute), true);
   });
 });
 
@@ -349,6 +361,25 @@ describe('the embedded server', { concurrency: 4 }, () => {
     await first.stop();
     writeFileSync(join(stateDir, 'redis', 'appendonlydir', 'appendonly.aof.manifest'), 'nonsense\n');
     await failure(start(stateDir), 'SWARM_EMBEDDED_FAILED', /manifest.*redis\.log.*--redis URL/i);
+  });
+
+  it('is not stopped by hand under a master, but by force', async () => {
+    const stateDir = newStateDir();
+    const server = await start(stateDir);
+    const [master, producer] = [client(server.url), client(server.url)];
+    await master.client('SETNAME', 'swarm-master-4711-commands');
+    await producer.ping();
+    await failure(
+      stopEmbedded(stateDir),
+      'SWARM_EMBEDDED_IN_USE',
+      /the master with pid 4711 and \d other conn.*--force/,
+    );
+    assert.ok(isAlive(server.pid));
+    assert.equal((await stopEmbedded(stateDir, { force: true }))?.pid, server.pid);
+    // and whoever wants it back gets it back
+    const again = await start(stateDir);
+    assert.equal(existsSync(join(stateDir, 'redis.stopped')), false);
+    await again.stop();
   });
 
   it('uses no state directory of another user, nor one behind a link of theirs', {

@@ -5,6 +5,7 @@
  *   <state>/redis.conf   0600, port and password
  *   <state>/redis.lock   while a master looks for, starts or stops the server
  *   <state>/redis.log    what the server says
+ *   <state>/redis.stopped  it was stopped under its masters, and is not to come back by itself
  *   <state>/redis/       0700, its data
  */
 import { randomBytes, randomInt } from 'node:crypto';
@@ -21,6 +22,8 @@ export interface StatePaths {
   config: string;
   lock: string;
   log: string;
+  /** There while the server is to stay stopped. */
+  stopped: string;
   data: string;
   pidFile: string;
 }
@@ -61,6 +64,7 @@ export function pathsIn(stateDir: string): StatePaths {
     config: join(stateDir, 'redis.conf'),
     lock: join(stateDir, 'redis.lock'),
     log: join(stateDir, 'redis.log'),
+    stopped: join(stateDir, 'redis.stopped'),
     data,
     pidFile: join(data, 'redis.pid'),
   };
