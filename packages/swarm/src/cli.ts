@@ -17,6 +17,7 @@ import { type LoadConfigInput, loadConfig, loadConfigWithoutApp, loadSharedOptio
 import { EXIT, SwarmError } from './errors.js';
 import { helpText } from './help.js';
 import { OPTION_NAMES, optionRow } from './options.js';
+import { maskSecrets } from './secrets.js';
 
 const LAST_OUTPUT_MS = 1_000;
 
@@ -173,10 +174,11 @@ function report(error: unknown, args: readonly string[]): number {
   const known = error instanceof SwarmError;
   const code = known ? error.code : 'SWARM_INTERNAL';
   const message = error instanceof Error ? error.message : String(error);
-  process.stderr.write(`swarm: ${code}: ${message}\n`);
+  const say = (text: string): void => void process.stderr.write(`${maskSecrets(text)}\n`);
+  say(`swarm: ${code}: ${message}`);
   if (error instanceof Error && (!known || debugging(args))) {
-    process.stderr.write(`${error.stack}\n`);
-    if (error.cause instanceof Error) process.stderr.write(`caused by ${error.cause.stack}\n`);
+    say(`${error.stack}`);
+    if (error.cause instanceof Error) say(`caused by ${error.cause.stack}`);
   }
   return known ? error.exitCode : EXIT.appFailed;
 }

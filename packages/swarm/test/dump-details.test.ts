@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { addressOf, programOf, publishedOf } from '../dist/master/dump-details.js';
+import { addressOf, publishedOf } from '../dist/master/dump-details.js';
+import { programOf } from '../dist/secrets.js';
 import { dumpRecord, frame, pendingIo } from './dump-samples.js';
 
 describe('what a dump publishes', () => {

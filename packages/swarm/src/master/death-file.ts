@@ -4,11 +4,11 @@
  */
 import type { DeathJob, DeathRecord, JobOutcome, MemoryPoint } from '../death.js';
 import type { DumpDigest } from '../dump.js';
-import { maskSecrets } from '../log.js';
 import { type ChildHandle, isDrained } from '../process/child-handle.js';
 import type { Judgement } from '../process/exit-cause.js';
 import type { ActiveJob, ReleasedJob } from '../protocol.js';
 import type { MasterInfo } from '../registry/schema.js';
+import { maskSecrets } from '../secrets.js';
 
 const MAX_JOBS = 100;
 const MAX_NAME_LENGTH = 256;

@@ -4,7 +4,7 @@
  * is a plain word (some services have the key in it); all of it only under `--dump-details`. Pure.
  */
 import type { Findings } from '../dump.js';
-import { maskSecrets } from '../log.js';
+import { maskSecrets, programOf } from '../secrets.js';
 
 type Told = Pick<Findings, 'native' | 'processes' | 'io' | 'notes' | 'stack' | 'tops'>;
 
@@ -21,14 +21,6 @@ export function publishedOf<T extends Told>(findings: T, details: boolean): T {
     stack: stack.map(withoutCode),
     tops: tops.map(withoutCode),
   };
-}
-
-/** `/usr/bin/ffmpeg -i a.mp4` is `ffmpeg`. A title that a process gave itself may be anything. */
-export function programOf(command: string): string {
-  if (command === '') return '';
-  const [first = ''] = command.split(/\s/, 1);
-  const name = /^[\w.+-]{1,40}/.exec(first.replace(/^.*\//, ''))?.[0];
-  return name === undefined || first.includes('=') || first.includes('://') ? 'a program' : name;
 }
 
 /** `GET https://host/orders/4711?…` is `GET https://host/orders/…`; names and ports stay as they are. */
