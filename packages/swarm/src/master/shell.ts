@@ -5,7 +5,7 @@
  */
 import type { Config, GroupConfig } from '../config.js';
 import { EXIT, type ExitCode } from '../errors.js';
-import { type Logger, maskSecrets } from '../log.js';
+import type { Logger } from '../log.js';
 import { ChildHandle, type Exit, isDrained } from '../process/child-handle.js';
 import { type Forked, forkChild } from '../process/fork.js';
 import { type Sample, Sampler } from '../process/memory.js';
@@ -22,6 +22,7 @@ import { Reporter } from '../registry/reporter.js';
 import type { Rescue } from '../registry/rescue.js';
 import type { ChildRecord, LastDeath, MasterInfo } from '../registry/schema.js';
 import type { MasterReport, RegistryWriter } from '../registry/writer.js';
+import { maskSecrets } from '../secrets.js';
 import { decide } from '../supervisor/decide.js';
 import type { Effect, SupervisorEvent } from '../supervisor/events.js';
 import { isGoing } from '../supervisor/scale.js';
@@ -181,6 +182,7 @@ export class MasterShell {
       stream: parts.dumpStream,
       clockOffsetMs: () => this.#reporter.clockOffsetMs,
       blockOf: (identity) => this.#state.blocks[identity],
+      details: config.dumpDetails,
     });
     this.#jobTimeouts = new JobTimeouts({
       config,
