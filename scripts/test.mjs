@@ -39,7 +39,8 @@ if (first.code !== 0 && first.failed.length > 0 && first.failed.length <= MAX_SE
   console.log(`\ntest: once more, one at a time: ${first.failed.join(' ')}\n`);
   const second = await run(first.failed, 1);
   const flaky = first.failed.filter((file) => !second.failed.includes(file));
-  if (!second.cut && flaky.length > 0) console.log(`\ntest: flaky, failed at first and passed alone: ${flaky.join(' ')}`);
+  if (!second.cut && flaky.length > 0)
+    console.log(`\ntest: flaky, failed at first and passed alone: ${flaky.join(' ')}`);
   if (second.failed.length > 0) console.log(`test: failed twice: ${second.failed.join(' ')}`);
   process.exitCode = second.code;
 }
