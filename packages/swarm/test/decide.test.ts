@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { decide } from '../dist/supervisor/decide.js';
+import { staying } from '../dist/supervisor/scale.js';
 import { DEFAULT_POLICY } from '../dist/supervisor/state.js';
 import { World } from './supervisor-world.js';
 
@@ -670,6 +671,29 @@ describe('after any sequence of faults', () => {
         assert.equal(world.alive.size, 0);
       }),
       { numRuns: 150 },
+    );
+  });
+
+  it('no group loses its last slot by removals, however many are asked for', () => {
+    const steps = fc.array(fc.tuple(fc.nat(4), fc.constantFrom('remove', 'exit', 'ready', 'obey')), {
+      maxLength: 40,
+    });
+    fc.assert(
+      fc.property(steps, (asked) => {
+        const groups = [
+          { name: 'a', count: 2 },
+          { name: 'b', count: 3 },
+        ];
+        const world = new World(groups);
+        world.ready(0);
+        world.ready(2);
+        for (const [slot, what] of asked) {
+          if (what === 'remove') world.feed({ type: 'removeRequested', slot });
+          else if (what === 'obey') world.obey();
+          else play(world, { do: what as 'exit' | 'ready', slot });
+          for (const { name } of groups) assert.ok(staying(world.state, name).length >= 1, name);
+        }
+      }),
     );
   });
 

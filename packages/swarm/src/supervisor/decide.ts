@@ -33,7 +33,7 @@ import {
   stepReplacements,
   stopReplacement,
 } from './replace.js';
-import { scale } from './scale.js';
+import { isLastOfGroup, scale } from './scale.js';
 import { childrenOf, type KillReason, type LeaveReason, type Slot, type SupervisorState } from './state.js';
 import { type Inputs, type Row, TABLE } from './table.js';
 
@@ -75,7 +75,7 @@ function react(state: SupervisorState, event: SupervisorEvent, moment: Moment): 
     case 'recycleRequested':
       return requestRecycle(state, event, moment);
     case 'removeRequested':
-      return removeSlot(state, event.slot, 'scale', state.policy.drainTimeoutMs, moment);
+      return onRemove(state, event.slot, moment);
     case 'scaleRequested':
       return onScale(state, event, moment);
     case 'killRequested':
@@ -207,6 +207,12 @@ function removeSlot(
     },
   ];
   return chain(state, steps, (now, step) => step(now));
+}
+
+function onRemove(state: SupervisorState, index: number, moment: Moment): Decision {
+  const slot = state.slots.find((other) => other.index === index);
+  if (!slot || isLastOfGroup(state, slot)) return same(state);
+  return removeSlot(state, index, 'scale', state.policy.drainTimeoutMs, moment);
 }
 
 function onScale(state: SupervisorState, order: { group: string; count: number }, moment: Moment): Decision {
