@@ -117,7 +117,13 @@ if (process.env.APP_CRASH_SLOT === SWARM_SLOT)
 
 for (const queue of QUEUE_NAMES ? JSON.parse(QUEUE_NAMES) : [QUEUE_NAME]) {
   const worker = new Worker(queue, run, {
-    connection: { host: QUEUE_REDIS_HOST, port: Number(QUEUE_REDIS_PORT), retryStrategy: () => 200 },
+    connection: {
+      host: QUEUE_REDIS_HOST,
+      port: Number(QUEUE_REDIS_PORT),
+      // with a number of tries, what ends while Redis is away for longer than they last fails for that alone
+      maxRetriesPerRequest: null,
+      retryStrategy: () => 200,
+    },
     concurrency: Number(APP_CONCURRENCY),
     ...JSON.parse(APP_WORKER_OPTIONS),
   });

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, it, type TestContext } from 'node:test';
+import { IS_LONG } from '../support/long.js';
 import { project } from '../support/programs.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import type { Swarm } from '../support/swarm.js';
@@ -15,7 +16,7 @@ describe('a job that kills its process every time', { concurrency: 3 }, () => {
   });
   after(() => redis.close());
 
-  for (const major of [6, 5] as const) {
+  for (const major of IS_LONG ? ([6, 5] as const) : ([5] as const)) {
     it(`alone, in an unmodified program on bullmq ${major}: is quarantined at the third death`, async (t) => {
       const trial = new Trial(t, redis, { major });
       const swarm = trial.start(2, { app: await appOn(t, major, 'fault-worker.mjs') });
@@ -36,7 +37,7 @@ describe('a job that kills its process every time', { concurrency: 3 }, () => {
     });
   }
 
-  for (const major of [6, 5] as const) {
+  for (const major of IS_LONG ? ([6, 5] as const) : ([6] as const)) {
     it(`among others, in a swarm app on bullmq ${major}: it alone is quarantined`, async (t) => {
       const trial = new Trial(t, redis, { major });
       const swarm = trial.start(2, { app: await appOn(t, major, 'fault-app.mjs') });
@@ -76,7 +77,7 @@ describe('a job that kills its process every time', { concurrency: 3 }, () => {
     await swarm.ready(4);
     const killer = await trial.add({ killBesideOthers: true, ms: 600_000 });
     // always company, but never the same for long
-    const company = setInterval(() => void trial.addMany(4, { ms: 50 }), 50);
+    const company = setInterval(() => void trial.addMany(4, { ms: 100 }), 100);
     t.after(() => clearInterval(company));
     const reason = await quarantined(trial, swarm, killer);
     clearInterval(company);

@@ -5,7 +5,7 @@ import { startRedis, type TestRedis } from '../support/redis.js';
 import { silentNames, silentServer } from '../support/silent-network.js';
 import { type Dump, StuckTrial } from '../support/stuck-trial.js';
 import type { Swarm } from '../support/swarm.js';
-import { waitFor } from '../support/wait.js';
+import { A_COMMAND_EACH, waitFor } from '../support/wait.js';
 
 const NEVER = ['--stuck-after', '1h', '--stuck-kill-after', 'off'];
 
@@ -166,12 +166,16 @@ async function pending(
   const id = await trial.add({ ...data, first: false });
   const { pid } = await trial.runs(id);
   // the job begins to wait a little after it says that it runs
-  const dump = await waitFor('a dump of the job', async () => {
-    const [taken] = await asked(trial, String(pid));
-    const isThere =
-      taken?.io.some(({ phase }) => phase !== 'open') || ['never', 'mutex'].includes(hangOf(data));
-    return isThere ? taken : undefined;
-  });
+  const dump = await waitFor(
+    'a dump of the job',
+    async () => {
+      const [taken] = await asked(trial, String(pid));
+      const isThere =
+        taken?.io.some(({ phase }) => phase !== 'open') || ['never', 'mutex'].includes(hangOf(data));
+      return isThere ? taken : undefined;
+    },
+    A_COMMAND_EACH,
+  );
   assert.deepEqual([dump.kind, dump.job?.id], ['turning', id]);
   // a process whose threads wait for a name cannot end by itself
   assert.equal(await swarm.stop(), by.length > 0 ? 1 : 0);

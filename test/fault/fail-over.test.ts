@@ -5,7 +5,7 @@ import { after, before, describe, it, type TestContext } from 'node:test';
 import { Queue } from 'bullmq';
 import { type SentinelFleet, startSentinels } from '../support/redis-fleet.js';
 import { Swarm, swarmCommand } from '../support/swarm.js';
-import { waitFor } from '../support/wait.js';
+import { A_COMMAND_EACH, waitFor } from '../support/wait.js';
 
 describe('a fail-over of Redis', () => {
   let fleet: SentinelFleet;
@@ -54,12 +54,16 @@ describe('a fail-over of Redis', () => {
 
     const failedOverAtMs = Date.now();
     const where = ['--redis', fleet.url, '--namespace', namespace];
-    await waitFor('the registry is written to the new primary', async () => {
-      const { stdout } = await swarmCommand(['ps', '--json', ...where]);
-      const masters = JSON.parse(stdout) as { beatAtMs: number; children: { state: string }[] }[];
-      const isWhole = masters.length === 1 && masters[0]?.children.every(({ state }) => state === 'up');
-      return isWhole && (masters[0]?.beatAtMs ?? 0) > failedOverAtMs;
-    });
+    await waitFor(
+      'the registry is written to the new primary',
+      async () => {
+        const { stdout } = await swarmCommand(['ps', '--json', ...where]);
+        const masters = JSON.parse(stdout) as { beatAtMs: number; children: { state: string }[] }[];
+        const isWhole = masters.length === 1 && masters[0]?.children.every(({ state }) => state === 'up');
+        return isWhole && (masters[0]?.beatAtMs ?? 0) > failedOverAtMs;
+      },
+      A_COMMAND_EACH,
+    );
 
     const killer = await add({ killAfterMs: 200, ms: 600_000 });
     await waitFor('it has killed its process', () => swarm.all('exited').length > 0);

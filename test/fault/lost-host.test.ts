@@ -1,6 +1,7 @@
 /** Fault 41: a host is lost with everything on it, and masters on other hosts release what it held. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it, type TestContext } from 'node:test';
+import type { DeathRecord } from '../../packages/swarm/dist/death.js';
 import { noneActive, running, tokenOf } from '../support/jobs.js';
 import { openLink } from '../support/link.js';
 import { otherHost, SHARED_LOOPBACK, whyNoOtherHost } from '../support/other-host.js';
@@ -82,6 +83,16 @@ describe('a lost host', { concurrency: 4, skip: whyNoOtherHost() ?? false }, () 
     const lostAtMs = lose(lost.swarm);
     await runAgain(t, trial, lost.ids, lostAtMs);
     assert.equal((await other.line(ACCOUNTED, {}, patient))['released'], 2);
+    const deaths = await waitFor('its children are on record', async () => {
+      const records = JSON.parse((await trial.command('deaths', '--json')).stdout) as DeathRecord[];
+      return records.length === 2 ? records : null;
+    });
+    assert.deepEqual(
+      deaths.map(({ cause, host }) => [cause, host]),
+      Array.from({ length: 2 }, () => ['host-lost', 'host-a']),
+    );
+    // what it had reported by then
+    assert.ok(deaths.flatMap(({ jobs }) => jobs).every(({ outcome }) => outcome === 'released'));
     await trial.nothingLost(new Map([[other, 1]]));
   });
 

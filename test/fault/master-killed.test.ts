@@ -1,6 +1,7 @@
 /** Faults 2 and 3: the master is killed; its children go, and its successor puts back what they held. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it, type TestContext } from 'node:test';
+import type { DeathRecord } from '../../packages/swarm/dist/death.js';
 import { completed, noneActive, tokenOf } from '../support/jobs.js';
 import { isAlive } from '../support/processes.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
@@ -91,6 +92,18 @@ describe('the master is killed', { concurrency: 3 }, () => {
     await noneActive(trial.queue);
     await trial.nothingLost(new Map([[successor, 2]]));
     for (const id of ids) assert.deepEqual(await trial.counters(id), { attempts: 1, starts: 2, stalled: 0 });
+    const deaths = await waitFor('both deaths are on record', async () => {
+      const { stdout } = await trial.command('deaths', '--json');
+      const records = JSON.parse(stdout) as DeathRecord[];
+      return records.length === 2 ? records : null;
+    });
+    assert.deepEqual(
+      deaths.map(({ cause }) => cause),
+      ['master-died', 'master-died'],
+    );
+    const held = deaths.flatMap(({ jobs }) => jobs);
+    assert.deepEqual(held.map(({ id }) => id).toSorted(), ids.toSorted());
+    assert.ok(held.every(({ outcome }) => outcome === 'released'));
   });
 
   it('while a child still drains: the successor leaves it its job', async (t) => {

@@ -4,12 +4,19 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import { IS_LONG } from '../support/long.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import { StuckTrial } from '../support/stuck-trial.js';
 import type { Swarm } from '../support/swarm.js';
 
 const BUSY_LOOPS = 10;
-const SUSPENDED_MS = 6_000;
+const SUSPENDED_MS = IS_LONG ? 60_000 : 6_000;
+const BUSY_MS = IS_LONG ? 120_000 : 0;
+const LEAST_JOBS = 3;
+/** A job that sleeps, and from when on it would be stuck. */
+const ALMOST = IS_LONG
+  ? { sleepMs: 9_000, args: ['--stuck-after', '10s', '--stuck-kill-after', '12s'] }
+  : { sleepMs: 3_300, args: ['--stuck-after', '4s', '--stuck-kill-after', '6s'] };
 /** Of the CPU; on a starved one it takes many times as long. */
 const COMPUTE_MS = 800;
 /** More than twice of that. */
@@ -28,7 +35,8 @@ describe('a loop that only seems to stand', () => {
     const swarm = trial.startStuck({}, PATIENT_LIMITS);
     await swarm.ready(1);
     for (let loop = 0; loop < BUSY_LOOPS; loop += 1) keepBusy(t);
-    for (let job = 0; job < 3; job += 1) {
+    const busySinceMs = Date.now();
+    for (let job = 0; job < LEAST_JOBS || Date.now() - busySinceMs < BUSY_MS; job += 1) {
       const startedAtMs = Date.now();
       const id = await trial.add({ hang: 'compute', cpuMs: COMPUTE_MS, first: false });
       await swarm.line(`ends ${id}`, {}, patient);
@@ -73,9 +81,9 @@ describe('a loop that only seems to stand', () => {
 
   it('in a job that sleeps for a little less than the threshold', async (t) => {
     const trial = new StuckTrial(t, redis);
-    const swarm = trial.startStuck({}, ['--stuck-after', '4s', '--stuck-kill-after', '6s']);
+    const swarm = trial.startStuck({}, ALMOST.args);
     await swarm.ready(1);
-    const id = await trial.add({ hang: 'sleep', sleepMs: 3_300, first: false });
+    const id = await trial.add({ hang: 'sleep', sleepMs: ALMOST.sleepMs, first: false });
     await swarm.line(`ends ${id}`, {}, patient);
     await calm(trial, swarm);
   });

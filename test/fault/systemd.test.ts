@@ -6,7 +6,7 @@ import { running } from '../support/jobs.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import { type Service, SystemdBox } from '../support/systemd.js';
 import { Trial } from '../support/trial.js';
-import { waitFor } from '../support/wait.js';
+import { A_COMMAND_EACH, waitFor } from '../support/wait.js';
 
 const CHILDREN = 2;
 
@@ -73,12 +73,16 @@ describe('under systemd', () => {
 
   /** Whose jobs are whose is in the registry: a master that is gone before that leaves nothing to go by. */
   const registered = ({ trial }: Set) =>
-    waitFor('all children are in the registry with their queues', async () => {
-      const { stdout } = await trial.command('ps', '--json');
-      const masters = JSON.parse(stdout) as { children: { workers: unknown[] }[] }[];
-      const children = masters.flatMap((master) => master.children);
-      return children.length === CHILDREN && children.every(({ workers }) => workers.length > 0);
-    });
+    waitFor(
+      'all children are in the registry with their queues',
+      async () => {
+        const { stdout } = await trial.command('ps', '--json');
+        const masters = JSON.parse(stdout) as { children: { workers: unknown[] }[] }[];
+        const children = masters.flatMap((master) => master.children);
+        return children.length === CHILDREN && children.every(({ workers }) => workers.length > 0);
+      },
+      A_COMMAND_EACH,
+    );
 
   const lost = ({ trial }: Set) => noJobLost({ redis, jobs: [{ queue: trial.queue, ids: trial.ids }] });
 

@@ -8,7 +8,7 @@ import { whyNoOtherHost } from '../support/other-host.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import type { Swarm } from '../support/swarm.js';
 import { Trial } from '../support/trial.js';
-import { waitFor } from '../support/wait.js';
+import { A_COMMAND_EACH, waitFor } from '../support/wait.js';
 
 /** Renewed every 2 s; BullMQ's own check of stalled jobs would come long after the test. */
 const SHORT_LOCK = '{"lockDuration":4000,"stalledInterval":600000}';
@@ -95,8 +95,10 @@ describe('two hosts', () => {
     await west.ready(1);
 
     // its lock is a short one: it runs out before anybody looks, so only what was reported is known
-    await waitFor('it is reported', async () =>
-      (await trial.command('jobs', '--json')).stdout.includes(trial.queue.name),
+    await waitFor(
+      'it is reported',
+      async () => (await trial.command('jobs', '--json')).stdout.includes(trial.queue.name),
+      A_COMMAND_EACH,
     );
 
     eastHost.pull();

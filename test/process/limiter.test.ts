@@ -9,7 +9,7 @@ import { openQueue } from '../support/jobs.js';
 import { LimitProgram } from '../support/limit-program.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import { Trial } from '../support/trial.js';
-import { waitFor } from '../support/wait.js';
+import { A_COMMAND_EACH, waitFor } from '../support/wait.js';
 
 interface Use {
   /** The order in which Redis heard of it, from 1. */
@@ -143,12 +143,16 @@ describe('limiters', () => {
     const trial = new Trial(t, redis);
     const name = `${unique()}:ü`;
     await Limiter.window(name, 3, 60_000).withinLimit(() => {});
-    const limits = await waitFor('the limiter is listed', async () => {
-      const { stdout, code } = await trial.command('limits', '--json');
-      assert.equal(code, 0);
-      const all = JSON.parse(stdout) as { name: string; type: string; used: number }[];
-      return all.find((status) => status.name === name);
-    });
+    const limits = await waitFor(
+      'the limiter is listed',
+      async () => {
+        const { stdout, code } = await trial.command('limits', '--json');
+        assert.equal(code, 0);
+        const all = JSON.parse(stdout) as { name: string; type: string; used: number }[];
+        return all.find((status) => status.name === name);
+      },
+      A_COMMAND_EACH,
+    );
     assert.deepEqual([limits.type, limits.used], ['window', 1]);
     const { stdout } = await trial.command('limits');
     assert.match(stdout, /^NAME +ALLOWS +USED/);

@@ -11,7 +11,7 @@ import { rssBytes } from '../support/processes.js';
 import { GatedJob, startSwarm, useQueue } from '../support/programs.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import { type Swarm, swarmCommand } from '../support/swarm.js';
-import { waitFor } from '../support/wait.js';
+import { A_COMMAND_EACH, waitFor } from '../support/wait.js';
 
 /** A beat comes every 5 s; so much more is noise. */
 const BEAT_WITHIN_MS = 8_000;
@@ -145,7 +145,7 @@ describe('the registry', { concurrency: 4 }, () => {
     const { startedAtMs, ...running } = jobs[0] as RunningJob;
     const { identity, slot } = busy as { identity: string; slot: number };
     const asked = { queue: 'listed', id: job.id, name: 'welcome' };
-    assert.deepEqual(running, { ...asked, identity, slot, pid, host: hostname() });
+    assert.deepEqual(running, { ...asked, identity, slot, pid, host: hostname(), stale: false });
     const [reported] = busy?.jobs ?? [];
     assert.deepEqual(reported, { ...asked, startedAtMs: reported?.startedAtMs });
     // epoch ms by Redis's clock, which each beat compares anew with the host's
@@ -201,7 +201,11 @@ describe('the registry', { concurrency: 4 }, () => {
     const env = { SWARM_NAMESPACE: namespace };
     const next = startSwarm(t, 'main.cjs', { redis, queues, args: ['--count', '1'], env });
     await next.line('a predecessor is accounted for', { master: before?.identity as string });
-    await waitFor('the old entry is gone', async () => (await ps()).every(({ pid }) => pid === next.pid));
+    await waitFor(
+      'the old entry is gone',
+      async () => (await ps()).every(({ pid }) => pid === next.pid),
+      A_COMMAND_EACH,
+    );
   });
 
   it('is rebuilt within one beat after FLUSHALL, and nobody is killed for it', async (t) => {

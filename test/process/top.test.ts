@@ -7,7 +7,7 @@ import { startRedis, type TestRedis } from '../support/redis.js';
 import { type Swarm, swarmCommand } from '../support/swarm.js';
 import { type TerminalOptions, TestTerminal, whyNoTmux } from '../support/tmux.js';
 import { Trial } from '../support/trial.js';
-import { waitFor } from '../support/wait.js';
+import { A_COMMAND_EACH, waitFor } from '../support/wait.js';
 
 const BIN = fileURLToPath(new URL('../../../packages/swarm/bin/swarm.js', import.meta.url));
 
@@ -78,17 +78,21 @@ describe('swarm top', { concurrency: 3, skip: whyNoTmux() ?? false }, () => {
     assert.equal(pidsIn(terminal.screen).selected, second);
 
     const id = await trial.add({ ms: 60_000 });
-    const pid = await waitFor('its job is seen', async () => {
-      const { stdout } = await swarmCommand([
-        'jobs',
-        '--json',
-        '--redis',
-        redis.url,
-        '--namespace',
-        trial.namespace,
-      ]);
-      return (JSON.parse(stdout) as { id: string; pid: number }[]).find((job) => job.id === id)?.pid;
-    });
+    const pid = await waitFor(
+      'its job is seen',
+      async () => {
+        const { stdout } = await swarmCommand([
+          'jobs',
+          '--json',
+          '--redis',
+          redis.url,
+          '--namespace',
+          trial.namespace,
+        ]);
+        return (JSON.parse(stdout) as { id: string; pid: number }[]).find((job) => job.id === id)?.pid;
+      },
+      A_COMMAND_EACH,
+    );
     terminal.press(pid === second ? 'Down' : 'Up');
     await terminal.shows('the job in the footer', (screen) =>
       new RegExp(`runs ${trial.queue.name}/${id} job \\d`).test(screen),
@@ -110,11 +114,7 @@ describe('swarm top', { concurrency: 3, skip: whyNoTmux() ?? false }, () => {
     terminal.press('q');
     await waitFor('it has left', () => terminal.program === 'sh');
     assert.deepEqual(terminal.modes, { alternate: false, cursor: true });
-    assert.match(
-      terminal.screen,
-      /'top'[\s\S]*ready\$$/,
-      'what was on the screen before is there again',
-    );
+    assert.match(terminal.screen, /'top'[\s\S]*ready\$$/, 'what was on the screen before is there again');
     terminal.run(['stty', '-a']);
     const modes = await terminal.shows('modes of the terminal', (screen) =>
       /\becho\b/.test(screen.split('stty').at(-1) ?? ''),

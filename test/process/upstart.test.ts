@@ -9,7 +9,7 @@ import { startRedis, type TestRedis } from '../support/redis.js';
 import { appPath, swarmCommand } from '../support/swarm.js';
 import { Trial } from '../support/trial.js';
 import { parseUpstartJob, UpstartPlayer } from '../support/upstart.js';
-import { waitFor } from '../support/wait.js';
+import { A_COMMAND_EACH, waitFor } from '../support/wait.js';
 
 describe('under Upstart', () => {
   let redis: TestRedis;
@@ -100,8 +100,10 @@ describe('under Upstart', () => {
     player.start(env);
     const id = await trial.add({ first: { ms: 600_000 } });
     await running(redis, trial.queue, id);
-    await waitFor('its child is in the registry with its queue', async () =>
-      (await trial.command('ps', '--json')).stdout.includes('tokenPrefix'),
+    await waitFor(
+      'its child is in the registry with its queue',
+      async () => (await trial.command('ps', '--json')).stdout.includes('tokenPrefix'),
+      A_COMMAND_EACH,
     );
     process.kill(player.pid, 'SIGKILL');
     await waitFor('it is respawned', () => player.pids.length === 2);

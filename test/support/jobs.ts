@@ -40,7 +40,7 @@ export async function running(
       const token = await tokenOf(redis, queue, jobId);
       return token !== null && token !== notToken && !token.startsWith('swarm-release:') ? token : null;
     },
-    { everyMs: 2 },
+    { everyMs: 5 },
   );
 }
 

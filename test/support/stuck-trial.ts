@@ -1,7 +1,9 @@
 /** A trial whose jobs hang, and what dumps and deaths say of it; see test/apps/stuck-worker.mjs. */
-import assert from 'node:assert/strict';
+import type { TestContext } from 'node:test';
+import { Registry } from 'bullmq-swarm/registry';
+import type { TestRedis } from './redis.js';
 import type { Swarm, SwarmOptions } from './swarm.js';
-import { Trial } from './trial.js';
+import { Trial, type TrialOptions } from './trial.js';
 import { waitFor } from './wait.js';
 
 export interface Frame {
@@ -12,7 +14,7 @@ export interface Frame {
   isAsync: boolean;
 }
 
-/** As much of `swarm dumps --json` as tests look at. */
+/** As much of a dump as tests look at. */
 export interface Dump {
   id: string;
   pid: number;
@@ -39,16 +41,27 @@ export interface Death {
   dump: Pick<Dump, 'id' | 'kind' | 'stack' | 'job'> | null;
 }
 
+const PATIENT = { timeoutMs: 60_000, everyMs: 100 };
+
 /** Short: what is dumped after seconds in production is dumped after one here. */
 export const SHORT = ['--stuck-after', '1s', '--stuck-kill-after', '3s'];
 
 export class StuckTrial extends Trial {
+  readonly #registry: Registry;
+
+  constructor(t: TestContext, redis: TestRedis, options: TrialOptions = {}) {
+    super(t, redis, options);
+    this.#registry = new Registry({ redis: redis.url, namespace: this.namespace });
+    t.after(() => this.#registry.close());
+  }
+
   startStuck(options: SwarmOptions = {}, args: readonly string[] = SHORT): Swarm {
     return this.start(1, { ...options, app: 'stuck-worker.mjs', args: [...args, ...(options.args ?? [])] });
   }
 
-  dumps(): Promise<Dump[]> {
-    return this.#list<Dump>('dumps');
+  /** Newest first. */
+  async dumps(): Promise<Dump[]> {
+    return (await this.#registry.dumps({ limit: 1_000 })) as Dump[];
   }
 
   /** The first that is stored of a process. */
@@ -56,22 +69,16 @@ export class StuckTrial extends Trial {
     return waitFor(
       `a dump of ${pid} is stored`,
       async () => (await this.dumps()).filter((dump) => dump.pid === pid && is(dump)).at(-1),
-      { timeoutMs: 30_000, everyMs: 200 },
+      PATIENT,
     ).catch((error: unknown) => this.#fail(error));
   }
 
   async deathOf(pid: number): Promise<Death> {
     return waitFor(
       `the death of ${pid} is on record`,
-      async () => (await this.#list<Death>('deaths', '--all')).find((death) => death.pid === pid),
-      { timeoutMs: 30_000, everyMs: 200 },
+      async () => (await this.#registry.deaths({ all: true })).find((death) => death.pid === pid) as Death,
+      PATIENT,
     ).catch((error: unknown) => this.#fail(error));
-  }
-
-  async #list<T>(command: string, ...words: string[]): Promise<T[]> {
-    const { code, stdout, stderr } = await this.command(command, '--json', ...words);
-    assert.deepEqual([code, stderr], [0, '']);
-    return JSON.parse(stdout) as T[];
   }
 
   #fail(error: unknown): never {

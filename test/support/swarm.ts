@@ -40,6 +40,8 @@ export interface SwarmOptions {
 
 export class Swarm {
   readonly lines: LogLine[] = [];
+  /** By message: tests ask for one message many times a second. */
+  readonly #said = new Map<string, LogLine[]>();
   stderr = '';
   /** In the environment of the master and of everything it starts, however far that strays. */
   readonly mark = randomUUID();
@@ -73,7 +75,7 @@ export class Swarm {
     if (stdout) {
       createInterface({ input: stdout, crlfDelay: Infinity }).on('line', (text) => {
         const line = parseLine(text);
-        if (keep(line)) this.lines.push(line);
+        if (keep(line)) this.#add(line);
       });
     }
     stderr?.setEncoding('utf8').on('data', (text: string) => {
@@ -85,6 +87,13 @@ export class Swarm {
 
   get pid(): number {
     return this.#process.pid as number;
+  }
+
+  #add(line: LogLine): void {
+    this.lines.push(line);
+    const same = this.#said.get(line.message);
+    if (same) same.push(line);
+    else this.#said.set(line.message, [line]);
   }
 
   get stdout() {
@@ -127,11 +136,8 @@ export class Swarm {
   }
 
   all(message: string, fields: Partial<LogLine> = {}): LogLine[] {
-    return this.lines.filter((line) => {
-      return (
-        line.message === message && Object.entries(fields).every(([name, value]) => line[name] === value)
-      );
-    });
+    const same = this.#said.get(message) ?? [];
+    return same.filter((line) => Object.entries(fields).every(([name, value]) => line[name] === value));
   }
 
   /** Pids of the children that are ready now, by slot. */

@@ -8,6 +8,12 @@ import type { TestRedis } from './redis.js';
 import { type CommandResult, Swarm, type SwarmOptions, swarmCommand } from './swarm.js';
 import { type WaitOptions, waitFor } from './wait.js';
 
+export interface TrialOptions {
+  queueName?: string;
+  /** Which BullMQ adds the jobs; default 6. */
+  major?: 5 | 6;
+}
+
 export class Trial {
   readonly namespace: string;
   readonly queue: Queue;
@@ -18,10 +24,7 @@ export class Trial {
   constructor(
     t: TestContext,
     readonly redis: TestRedis,
-    {
-      queueName = `q${randomBytes(4).toString('hex')}`,
-      major = 6,
-    }: { queueName?: string; major?: 5 | 6 } = {},
+    { queueName = `q${randomBytes(4).toString('hex')}`, major = 6 }: TrialOptions = {},
   ) {
     this.namespace = `ns-${randomBytes(4).toString('hex')}`;
     this.queue = openQueue(redis, queueName, { major });

@@ -6,6 +6,9 @@ export interface WaitOptions {
   everyMs?: number;
 }
 
+/** For a condition that asks by a command: a process of half a second, which would keep a core busy by itself. */
+export const A_COMMAND_EACH: WaitOptions = { everyMs: 500 };
+
 /** Resolves to the first truthy answer of `condition`; rejects with `what` after `timeoutMs` (default 60 s: machines are busy). */
 export async function waitFor<T>(
   what: string,

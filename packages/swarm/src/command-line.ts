@@ -128,6 +128,8 @@ function parser(args: readonly string[], completes = false): Argv {
     const { describe, options, switches, values, words } = commandRow(command);
     const word = completes && words.length > 0 ? ' [word]' : '';
     instance.options(yargsSwitches(switches, false)).options(yargsValues(values, false));
+    // which command it is needs no yargs, and it would lay out a help text for each that it knows
+    if (!completes) continue;
     instance.command(command + word, describe, (inner: Argv) => {
       if (word !== '') inner.positional('word', { choices: words });
       return inner

@@ -25,9 +25,20 @@ export const DEATH_CAUSES = [
   'signal',
   /** It ended itself. */
   'exit',
+  /** Its master was killed, and it was gone when the next one looked. */
+  'master-died',
+  /** Its master is not heard of any more. */
+  'host-lost',
 ] as const;
 
 export type DeathCause = (typeof DEATH_CAUSES)[number];
+
+/** Recorded by another master than its own, which saw nothing of the end itself. */
+export type InheritedCause = Extract<DeathCause, 'master-died' | 'host-lost'>;
+
+export function isInherited({ cause }: { cause: DeathCause }): boolean {
+  return cause === 'master-died' || cause === 'host-lost';
+}
 
 /** What is known of an out-of-memory kill by the kernel; asked for where a SIGKILL is not the master's. */
 export interface OomEvidence {
@@ -73,7 +84,7 @@ export interface Evidence {
 /**
  * - `released`, `quarantined`: put back in its queue, or failed for good because of its blame
  * - `handed-back`: put back by the process itself, before it left
- * - `finished`: was over before its process was
+ * - `finished`: was over before its process was; of a death that another master has recorded: was no longer its own
  * - `failed`: had been given up, past its time, and has failed
  * - `pending`: not known when the record was written
  */

@@ -23,7 +23,7 @@ export class SwarmError extends Error {
 export const EXIT = {
   /** Stopped as asked; jobs that were handed back count as asked. */
   ok: 0,
-  /** Stopped as asked, but a child had to be killed. */
+  /** Stopped as asked, but a child had to be killed, or its jobs could not be put back. */
   killed: 1,
   /** Bad usage or configuration (EX_USAGE). */
   usage: 64,

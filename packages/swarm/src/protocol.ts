@@ -115,7 +115,7 @@ export interface DeathNotice {
   atMs: number;
   /** Jobs in its hands that it had not begun: they waited for their turn to run alone. */
   waiting: JobRef[];
-  /** The job that a dump names; null: none does. */
+  /** The job that a dump or the error itself names; null: none does. */
   pinned: JobRef | null;
   /** Jobs that fail now, an attempt charged; missing: none. */
   givenUp?: GivenUpJob[];
@@ -233,8 +233,10 @@ export type ChildMessage =
   | { type: 'waiting'; jobs: JobRef[] }
   | { type: 'jobMemory'; kinds: JobGrowth[] }
   | { type: 'jobDurations'; kinds: JobDurationCounts[] }
-  /** The app could not be loaded, or an error nobody caught ends the child. */
-  | { type: 'uncaught'; phase: 'boot' | 'run'; message: string; stack: string }
+  /** The app could not be loaded, or an error nobody caught ends the child. `job`: whose code threw it, if that is known. */
+  | { type: 'uncaught'; phase: 'boot' | 'run'; message: string; stack: string; job?: JobRef }
+  /** To a `release`: about to move these, with what is to become of each. Whoever hears no more of it still knows that. */
+  | { type: 'releasing'; releaseId: string; jobs: ReleasedJob[] }
   /** Answer to `release`. `unserved` names queues of the request that no Worker here serves. */
   | { type: 'released'; releaseId: string; jobs: ReleasedJob[]; unserved: string[]; error: string | null }
   /** Limiters are used here from now on. */
@@ -338,6 +340,13 @@ const isBucketCount: Check = (value) => {
   return isBucket && Number.isSafeInteger(count) && (count as number) > 0;
 };
 const isJobRef = record({ queue: isString, id: isString });
+const isReleasedJob = record({
+  queue: isString,
+  id: isString,
+  name: isString,
+  outcome: oneOf('released', 'quarantined', 'failed', 'finished'),
+  blame: nullOr(record({ exact: isCount, shared: isCount })),
+});
 const isGivenUpJob = record({ queue: isString, id: isString, startedAtMs: isCount, reason: isString });
 
 const MASTER_FIELDS: Fields<MasterMessage> = {
@@ -434,18 +443,11 @@ const CHILD_FIELDS: Fields<ChildMessage> = {
       MAX_JOB_KINDS,
     ),
   },
-  uncaught: { phase: oneOf('boot', 'run'), message: isString, stack: isString },
+  uncaught: { phase: oneOf('boot', 'run'), message: isString, stack: isString, job: optional(isJobRef) },
+  releasing: { releaseId: isString, jobs: listOf(isReleasedJob) },
   released: {
     releaseId: isString,
-    jobs: listOf(
-      record({
-        queue: isString,
-        id: isString,
-        name: isString,
-        outcome: oneOf('released', 'quarantined', 'failed', 'finished'),
-        blame: nullOr(record({ exact: isCount, shared: isCount })),
-      }),
-    ),
+    jobs: listOf(isReleasedJob),
     unserved: listOf(isString),
     error: nullOr(isString),
   },

@@ -133,7 +133,10 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     await Promise.race([ready, ended]);
   }
 
-  /** Drains, hands back what is unfinished, and resolves to the exit code that the command would have: 0, or 1 if a child had to be killed. */
+  /**
+   * Drains, hands back what is unfinished, and resolves to the exit code that the command would have: 0, or 1 if a
+   * child had to be killed or jobs are left.
+   */
   async stop(): Promise<ExitCode> {
     if (!this.#finished) {
       this.#change('stopped');

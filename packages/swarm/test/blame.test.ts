@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import type { DeathNotice } from '../dist/protocol.js';
 import {
+  type Accused,
   type DeathNote,
   isTooMuch,
   judge,
+  judgeAll,
   noteOf,
   parseNotes,
   quarantineReason,
@@ -30,11 +33,11 @@ describe('judge', () => {
     for (const cause of UNCOUNTED) assert.equal(judge({ ...none, cause, alone: true }).kind, 'none', cause);
   });
 
-  it('is exact for a job that was alone or that a dump names, and clears the others then', () => {
+  it('is exact for a job that was alone or that the evidence names, and clears the others then', () => {
     const cause = 'stuck';
     assert.equal(judge({ ...none, cause, alone: false }).kind, 'shared');
-    assert.equal(judge({ ...none, cause, alone: false, dumpJob: true }).kind, 'exact');
-    assert.equal(judge({ ...none, cause, alone: false, dumpJob: false }).kind, 'none');
+    assert.equal(judge({ ...none, cause, alone: false, isNamed: true }).kind, 'exact');
+    assert.equal(judge({ ...none, cause, alone: false, isNamed: false }).kind, 'none');
   });
 
   it('quarantines at the third exact death, or at the tenth shared one', () => {
@@ -64,6 +67,61 @@ describe('judge', () => {
         },
       ),
     );
+  });
+});
+
+describe('judgeAll', () => {
+  const job = (id: string): Accused => ({ queue: 'q', id, blame: { exact: 0, shared: 0 }, notes: [] });
+  const death = (at: number, cause: string, pinned: string | null): DeathNotice => {
+    const named = pinned === null ? null : { queue: 'q', id: pinned };
+    return { id: `host:${at}:x`, cause, detail: '', atMs: at, waiting: [], pinned: named };
+  };
+  const whole = { isComplete: true, quarantineAfter: 3 };
+
+  /** What is left of the jobs after these deaths, each put back but for those that are quarantined. */
+  function suffer(ids: readonly string[], deaths: readonly DeathNotice[]): Map<string, Accused | null> {
+    const jobs = new Map<string, Accused | null>(ids.map((id) => [id, job(id)]));
+    for (const notice of deaths) {
+      const held = [...jobs.values()].filter((one) => one !== null);
+      judgeAll(held, notice, whole).forEach(({ kind, exact, shared, quarantined }, at) => {
+        const one = held[at] as Accused;
+        const notes = kind === 'none' ? one.notes : [...one.notes, noteOf(notice, kind)];
+        jobs.set(one.id, quarantined ? null : { ...one, blame: { exact, shared }, notes });
+      });
+    }
+    return jobs;
+  }
+
+  it('never charges anybody beside the culprit that the evidence names', () => {
+    const culprits = fc.constantFrom('a', 'b');
+    const named = fc.record({ cause: fc.constantFrom('stuck', 'uncaught'), culprit: culprits });
+    fc.assert(
+      fc.property(fc.array(named, { maxLength: 30 }), (ends) => {
+        const deaths = ends.map(({ cause, culprit }, at) => death(at, cause, culprit));
+        const innocent = suffer(['a', 'b', 'innocent'], deaths).get('innocent');
+        assert.deepEqual(innocent?.blame, { exact: 0, shared: 0 });
+      }),
+    );
+  });
+
+  it('charges nobody for a job past its time, and all for what nobody is named for', () => {
+    const timeouts = suffer(
+      ['a', 'b'],
+      Array.from({ length: 20 }, (_, at) => death(at, 'job-timeout', null)),
+    );
+    assert.deepEqual(timeouts.get('b')?.blame, { exact: 0, shared: 0 });
+    const shared = suffer(['a', 'b'], [death(0, 'uncaught', null)]);
+    assert.deepEqual(
+      [...shared.values()].map((one) => one?.blame.shared),
+      [1, 1],
+    );
+  });
+
+  it('charges a death once, and holds nobody for alone while queues are out of reach', () => {
+    const [first] = judgeAll([job('a')], death(0, 'exit', null), { isComplete: false, quarantineAfter: 3 });
+    assert.equal(first?.kind, 'shared');
+    const charged = { ...job('a'), notes: [noteOf(death(0, 'exit', null), 'exact')] };
+    assert.equal(judgeAll([charged], death(0, 'exit', null), whole)[0]?.kind, 'none');
   });
 });
 

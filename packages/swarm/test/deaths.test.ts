@@ -123,6 +123,39 @@ describe('the record of a death', () => {
     assert.equal(written.length, 1);
   });
 
+  it('knows what a releaser did that died over it, or was overtaken', async (t) => {
+    const { deaths, written, release, pass } = setUp(t);
+    const child = deceased({ jobs: [job('1'), job('2')] });
+    deaths.died(child, TOLD, { sample: undefined, owes: true });
+    const found = (id: string, outcome: ReleasedJob['outcome']): ReleasedJob => {
+      return { queue: 'mail', id, name: `n${id}`, outcome, blame: { exact: 1, shared: 0 } };
+    };
+    const releasing = (jobs: ReleasedJob[]) =>
+      deaths.releasing({ type: 'releasing', releaseId: child.identity, jobs });
+    releasing([
+      found('1', 'quarantined'),
+      found('3', 'released'),
+      found('4', 'released'),
+      found('5', 'released'),
+    ]);
+    // the next finds one of them still there, another is moved under its hands, and one ends under its hands alone
+    releasing([found('4', 'released'), found('5', 'released'), found('6', 'released')]);
+    release(child.identity, [found('4', 'released'), found('5', 'finished'), found('6', 'finished')]);
+    await pass(300);
+    assert.deepEqual(
+      written[0]?.jobs.map(({ id, outcome }) => [id, outcome]),
+      [
+        ['1', 'quarantined'],
+        ['2', 'finished'],
+        ['3', 'released'],
+        ['4', 'released'],
+        ['5', 'released'],
+        ['6', 'finished'],
+      ],
+    );
+    assert.deepEqual(written[0]?.jobs[2]?.blame, { exact: 1, shared: 0 });
+  });
+
   it('waits for the last of its stderr, but for a release no longer than 20 s', async (t) => {
     const { deaths, written, release, pass } = setUp(t);
     const [quick, slow] = [deceased(), deceased({ identity: 'slow', jobs: [job('1')] })];

@@ -11,6 +11,12 @@ import {
   type SupervisorState,
 } from '../dist/supervisor/state.js';
 
+interface Ending {
+  drained?: boolean;
+  held?: boolean;
+  isHopeless?: boolean;
+}
+
 /**
  * A world for the supervisor: processes that exist because it spawned them, and a clock that only moves
  * when told. Every property is checked after every event, whatever the event was.
@@ -22,6 +28,8 @@ class World {
   spawns: { slot: number; atMs: number }[] = [];
   effects: Effect[] = [];
   settled: string[] = [];
+  /** Owners of what nobody put back before the end. */
+  left: string[] = [];
   /** How each roll ended: null or its error. */
   rolls: (string | null)[] = [];
   /** Living processes by identity. */
@@ -61,6 +69,7 @@ class World {
     if (effect.type === 'spawn') this.#spawn(effect.slot, effect.seat, effect.generation);
     if (effect.type === 'exit') this.exits.push(effect.reason);
     if (effect.type === 'settle') this.settled.push(effect.owner);
+    if (effect.type === 'announceLeft') this.left.push(effect.owner);
     if (effect.type === 'release') this.asked.set(effect.releaseId, effect.by);
     if (effect.type === 'extendLocks') {
       const { owner, by } = effect;
@@ -139,12 +148,12 @@ class World {
     this.feed({ type: 'childReady', slot, identity, canRelease: true });
   }
 
-  die(identity: string | undefined, how: { drained?: boolean; held?: boolean } = {}): void {
+  die(identity: string | undefined, how: Ending = {}): void {
     const child = identity === undefined ? undefined : this.alive.get(identity);
     if (identity === undefined || !child) return;
     this.alive.delete(identity);
-    const { drained = false, held = true } = how;
-    this.feed({ type: 'childExited', slot: child.slot, identity, drained, held });
+    const { drained = false, held = true, isHopeless = false } = how;
+    this.feed({ type: 'childExited', slot: child.slot, identity, drained, held, isHopeless });
   }
 
   ready(slot: number, canRelease = true): void {
@@ -155,7 +164,7 @@ class World {
     this.feed({ type: 'childReady', slot, identity, canRelease });
   }
 
-  exit(slot: number, how: { drained?: boolean; held?: boolean } = {}): string | undefined {
+  exit(slot: number, how: Ending = {}): string | undefined {
     const identity = this.identityAt(slot);
     this.die(identity, how);
     return identity;
@@ -436,9 +445,20 @@ describe('release of a dead child', () => {
       if (answers) world.answerAll();
       world.feed({ type: 'stopRequested' });
       world.obey();
-      assert.deepEqual(world.exits, ['stopped']);
+      assert.deepEqual(world.exits, [answers ? 'stopped' : 'left']);
       assert.deepEqual(world.settled, answers ? [owner] : []);
+      assert.deepEqual(world.left, answers ? [] : [owner]);
     }
+  });
+
+  it('is named at a stop for each child that could not hand back, and no sibling did it', () => {
+    const world = new World();
+    for (const slot of [0, 1, 2]) world.ready(slot);
+    world.feed({ type: 'stopRequested' });
+    const owners = [world.exit(0), world.exit(1, { held: false, isHopeless: true })];
+    world.exit(2, { drained: true });
+    assert.deepEqual(world.exits, ['left']);
+    assert.deepEqual(world.left.toSorted(), owners.toSorted());
   });
 
   it('waits for the replacement where no sibling lives', () => {
@@ -830,6 +850,7 @@ describe('after any sequence of faults', () => {
         world.bury();
         assert.equal(world.state.phase, 'stopped');
         assert.equal(world.exits.length, 1);
+        assert.ok(world.exits[0] !== 'stopped' || world.left.length === 0, 'jobs are left without a word');
         assert.equal(world.alive.size, 0);
       }),
       { numRuns: 150 },

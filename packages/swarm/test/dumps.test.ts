@@ -166,11 +166,15 @@ describe('a dump', () => {
       exit: { code: null, signal: 'SIGKILL' as const },
       waiting: [],
       drained: null,
+      uncaught: null,
     };
     const notice = noticeOf(exit, 'stuck', 1, record);
     assert.deepEqual(notice.pinned, { queue: 'mail', id: '7' });
     assert.match(notice.detail, /^in RegExp\.test ← parse/);
     assert.equal(noticeOf(exit, 'signal', 1, record).pinned, null);
+    const job = { queue: 'mail', id: '8' };
+    const uncaught = { type: 'uncaught', phase: 'run', message: '', stack: '', job } as const;
+    assert.deepEqual(noticeOf({ ...exit, uncaught }, 'uncaught', 1, record).pinned, job);
     delete blocks[child.identity];
     assert.equal(dumps.latest(child.identity), null);
     block({ sinceMs: performance.now() + 1 });

@@ -220,7 +220,7 @@ describe('the watch over jobs', () => {
 });
 
 describe('the notice of a death', () => {
-  const dead = { identity: 'a', exit: null, waiting: [], drained: null };
+  const dead = { identity: 'a', exit: null, waiting: [], drained: null, uncaught: null };
   const told = [1, 2].map((n) => ({ queue: 'q', id: String(n), startedAtMs: n, reason: 'too long' }));
 
   it('names the jobs that were given up, as far as the child had them at its end', () => {

@@ -126,6 +126,14 @@ describe('the deaths of a namespace', () => {
     assert.equal((await registry.deaths()).length, 2);
   });
 
+  it('are their own master’s, whenever another has recorded what it knew', async () => {
+    const { stream, registry } = setUp();
+    const ends = [death(1), death(1, { cause: 'host-lost' }), death(2, { cause: 'host-lost' }), death(2)];
+    for (const record of ends) await stream.add(record, false);
+    const causes = (await registry.deaths()).map(({ cause }) => cause);
+    assert.deepEqual(causes, ['signal', 'signal']);
+  });
+
   it('leave out who left as told, unless asked for; the limit counts what is shown', async () => {
     const { stream, registry } = setUp();
     for (let at = 1; at <= 130; at++) await stream.add(at % 65 === 1 ? death(at) : planned(at), false);

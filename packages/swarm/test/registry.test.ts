@@ -302,11 +302,14 @@ describe('a beat', () => {
 });
 
 describe('a reading', () => {
-  it('marks what is stale, and leaves it out of children and jobs', async () => {
+  it('marks what is stale, leaves it out of the children, and shows its jobs unless they run elsewhere', async () => {
     const namespace = newNamespace();
     await new RegistryWriter(client, namespace).beat(report(), null);
     await new RegistryWriter(client, namespace).beat(
-      report({}, { identity: 'web-2:1:x', host: 'web-2', pid: 1 }),
+      report(
+        { children: [child(0), child(1, { jobs: [{ queue: 'mail', id: '9', name: '', startedAtMs: 1 }] })] },
+        { identity: 'web-2:1:x', host: 'web-2', pid: 1 },
+      ),
       null,
     );
     await client.hset(
@@ -330,10 +333,13 @@ describe('a reading', () => {
       ],
     );
     assert.deepEqual(
-      jobsOf(snapshot).map(({ id, pid, host, identity }) => ({ id, pid, host, identity })),
+      jobsOf(snapshot)
+        .map(({ id, pid, host, stale }) => ({ id, pid, host, stale }))
+        .toSorted((a, b) => a.id.localeCompare(b.id)),
       [
-        { id: '0', pid: 5000, host: 'web-1', identity: 'web-1:5000:n' },
-        { id: '1', pid: 5001, host: 'web-1', identity: 'web-1:5001:n' },
+        { id: '0', pid: 5000, host: 'web-1', stale: false },
+        { id: '1', pid: 5001, host: 'web-1', stale: false },
+        { id: '9', pid: 5001, host: 'web-2', stale: true },
       ],
     );
   });

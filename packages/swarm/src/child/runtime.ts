@@ -8,7 +8,7 @@ import type { ChildOptions } from '../child-options.js';
 import type { Consumer } from '../fetch/consumer.js';
 import { identityOf } from '../identity.js';
 import { onFirstUse } from '../limiter/meeting.js';
-import type { GivenUpJob, MasterMessage } from '../protocol.js';
+import type { GivenUpJob, MasterMessage, ReleasedJob } from '../protocol.js';
 import { extendLocks } from '../recovery/extend-locks.js';
 import { freeLeases, freeOwnLeases } from '../recovery/free-leases.js';
 import { canRelease, type Released, releaseHoldings } from '../recovery/release.js';
@@ -146,12 +146,9 @@ class ChildRuntime {
       // the app has a handler of its own, and may well go on
       if (process.listenerCount('uncaughtException') > 0) return;
       const { message, stack } = describe(error);
-      this.#channel.send({
-        type: 'uncaught',
-        phase: this.#phase === 'boot' ? 'boot' : 'run',
-        message,
-        stack,
-      });
+      const phase = this.#phase === 'boot' ? 'boot' : 'run';
+      const job = this.#workers.throwingJob;
+      this.#channel.send({ type: 'uncaught', phase, message, stack, ...(job && { job }) });
     });
     process.on('beforeExit', () => {
       if (this.#phase !== 'boot') return;
@@ -304,7 +301,9 @@ class ChildRuntime {
   async #release(order: Extract<MasterMessage, { type: 'release' }>): Promise<void> {
     const { releaseId } = order;
     try {
-      const underWay = this.#releases.get(releaseId) ?? releaseHoldings(this.#workers, order);
+      const onMoving = (jobs: ReleasedJob[]): void =>
+        this.#channel.send({ type: 'releasing', releaseId, jobs });
+      const underWay = this.#releases.get(releaseId) ?? releaseHoldings(this.#workers, order, onMoving);
       this.#releases.set(releaseId, underWay);
       const { jobs, unserved } = await underWay;
       this.#channel.send({ type: 'released', releaseId, jobs, unserved, error: null });

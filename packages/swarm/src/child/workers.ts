@@ -6,7 +6,13 @@
  * WaitingChildrenError emits none, and would be counted as active for ever.
  */
 import { errorMonitor } from 'node:events';
-import { type ActiveJob, type GivenUpJob, MAX_LISTED_JOBS, type WorkerInfo } from '../protocol.js';
+import {
+  type ActiveJob,
+  type GivenUpJob,
+  type JobRef,
+  MAX_LISTED_JOBS,
+  type WorkerInfo,
+} from '../protocol.js';
 import { moveToWait, wake } from '../recovery/move-job.js';
 import { type BullJob, type BullModule, type BullWorker, lockTimesOf, redisIdOfWorker } from './bullmq.js';
 import { FetchLog } from './fetch-log.js';
@@ -180,6 +186,16 @@ export class Workers {
     if (this.#held.size !== 1) return null;
     const [job = null] = this.#held;
     return job;
+  }
+
+  /**
+   * Whose code threw what is being thrown; null: not known. What an ended job has left behind, a connection that all
+   * use, say, tells nothing about those that run.
+   */
+  get throwingJob(): JobRef | null {
+    const { current } = this.context;
+    const isHeld = current && this.held.some(({ queue, id }) => queue === current.queue && id === current.id);
+    return isHeld ? { queue: current.queue, id: current.id } : null;
   }
 
   get busy(): number {

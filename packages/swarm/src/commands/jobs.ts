@@ -16,6 +16,8 @@ const COLUMNS: readonly Column[] = [
   { title: 'PID', align: 'right', dropOrder: 2 },
   { title: 'HOST', cutTo: 6, dropOrder: 3 },
 ];
+/** Only where there is something to say: its master is stale. */
+const STALE_COLUMN: Column = { title: 'MASTER' };
 
 /** Returns the exit code. Throws a `SwarmError` when the registry cannot be read. */
 export async function jobs(
@@ -33,7 +35,8 @@ export async function jobs(
 export function jobsReport({ snapshot, url }: RegistryReading, namespace: string, width: number): string {
   const running = jobsOf(snapshot);
   if (running.length === 0) return nothingRuns({ snapshot, url }, namespace);
-  const rows = running.map(({ queue, id, name, startedAtMs, slot, pid, host }) => [
+  const hasStale = running.some(({ stale }) => stale);
+  const rows = running.map(({ queue, id, name, startedAtMs, slot, pid, host, stale }) => [
     queue,
     id,
     name,
@@ -41,8 +44,9 @@ export function jobsReport({ snapshot, url }: RegistryReading, namespace: string
     String(slot),
     String(pid),
     host,
+    ...(hasStale ? [stale ? 'STALE' : ''] : []),
   ]);
-  return formatTable(COLUMNS, rows, width).join('\n');
+  return formatTable(hasStale ? [...COLUMNS, STALE_COLUMN] : COLUMNS, rows, width).join('\n');
 }
 
 export function nothingRuns({ snapshot, url }: RegistryReading, namespace: string): string {

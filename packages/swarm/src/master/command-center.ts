@@ -8,7 +8,7 @@
  */
 import type { Reply } from '../registry/command-listener.js';
 import { type Answer, COMMAND_DEADLINE_MS, type ControlCommand } from '../registry/commands.js';
-import type { Effect, SupervisorEvent } from '../supervisor/events.js';
+import type { Effect, ExitReason, SupervisorEvent } from '../supervisor/events.js';
 import { isGoing } from '../supervisor/scale.js';
 import { childrenOf, type KillReason, type Slot, type SupervisorState } from '../supervisor/state.js';
 
@@ -110,12 +110,17 @@ function paceChild(type: 'quiet' | 'resume', identity: string, state: Supervisor
   };
 }
 
+const STOPPED: Partial<Record<ExitReason, string>> = {
+  killed: 'stopped; a child had to be killed',
+  left: 'stopped; jobs were left in active',
+};
+
 function stopMaster(): Plan {
   return {
     event: { type: 'stopRequested' },
     look: (_, effects) => {
       const exit = effects.find((effect) => effect.type === 'exit');
-      return exit ? done(exit.reason === 'killed' ? 'stopped; a child had to be killed' : 'stopped') : null;
+      return exit ? done(STOPPED[exit.reason] ?? 'stopped') : null;
     },
   };
 }

@@ -2,16 +2,16 @@
  * One death on its way to its record: what is known at once, and what comes in during the seconds after –
  * the rest of its stderr, and what became of the jobs that it held. Pure but for what its child still says.
  */
-import type { DeathJob, DeathRecord, JobOutcome, MemoryPoint } from '../death.js';
+import type { DeathJob, DeathRecord, MemoryPoint } from '../death.js';
 import type { DumpDigest } from '../dump.js';
 import { type ChildHandle, isDrained } from '../process/child-handle.js';
 import type { Judgement } from '../process/exit-cause.js';
-import type { ActiveJob, ReleasedJob } from '../protocol.js';
+import type { ActiveJob } from '../protocol.js';
 import type { MasterInfo } from '../registry/schema.js';
 import { maskSecrets } from '../secrets.js';
+import { DeathJobs, deathJob } from './death-jobs.js';
 
 const MAX_JOBS = 100;
-const MAX_NAME_LENGTH = 256;
 const MAX_TEXT_LENGTH = 8 * 1_024;
 
 /** What is asked of a child that is gone. */
@@ -42,13 +42,13 @@ export interface LastMemory {
 
 export class DeathFile {
   readonly owner: string;
+  readonly jobs: DeathJobs;
   /** Epoch ms by this host's clock. */
   readonly atMs = Date.now();
   readonly #child: Deceased;
   readonly #judgement: Judgement;
   readonly #memory: LastMemory;
   readonly #dump: DumpDigest | null;
-  readonly #jobs: DeathJob[];
 
   constructor(child: Deceased, judgement: Judgement, memory: LastMemory, dump: DumpDigest | null = null) {
     this.owner = child.identity;
@@ -56,22 +56,7 @@ export class DeathFile {
     this.#judgement = judgement;
     this.#memory = memory;
     this.#dump = dump;
-    this.#jobs = jobsAtEnd(child);
-  }
-
-  /**
-   * Somebody has looked for what it held: jobs that were not found were over before it died, but for
-   * those of queues that the releaser does not work for.
-   */
-  released(jobs: readonly ReleasedJob[], unserved: readonly string[]): void {
-    for (const { queue, id, name, outcome, blame } of jobs) {
-      const known = this.#jobs.find((job) => job.queue === queue && job.id === id);
-      if (known) Object.assign(known, { outcome, blame });
-      else this.#jobs.push({ ...jobOf({ queue, id, name, startedAtMs: null }, outcome), blame });
-    }
-    for (const job of this.#jobs) {
-      if (job.outcome === 'pending' && !unserved.includes(job.queue)) job.outcome = 'finished';
-    }
+    this.jobs = new DeathJobs(jobsAtEnd(child));
   }
 
   /** @param clockOffsetMs to be added to this host's times */
@@ -104,7 +89,7 @@ export class DeathFile {
       pssBytes: this.#memory.pssBytes,
       heapUsedBytes: child.beat?.heapUsedBytes ?? null,
       memory: this.#memory.points,
-      jobs: this.#jobs.slice(0, MAX_JOBS).map((job) => ({ ...job, startedAtMs: shift(job.startedAtMs) })),
+      jobs: this.jobs.list.slice(0, MAX_JOBS).map((job) => ({ ...job, startedAtMs: shift(job.startedAtMs) })),
       stderr: child.stderr.lines().map(maskSecrets),
       addons: [...child.addons],
       dump: this.#dump,
@@ -116,18 +101,11 @@ export class DeathFile {
 /** A child that said it holds nothing has said what it handed back; of another, the last beat tells. */
 function jobsAtEnd(child: Deceased): DeathJob[] {
   const { drained, jobs } = child;
-  const handedBack = (drained?.handedBack ?? []).map((job) => jobOf(job, 'handed-back'));
+  const handedBack = (drained?.handedBack ?? []).map((job) => deathJob(job, 'handed-back'));
   if (isDrained(child)) return handedBack;
   const isBack = ({ queue, id }: ActiveJob): boolean =>
     handedBack.some((job) => job.queue === queue && job.id === id);
-  return [...handedBack, ...jobs.filter((job) => !isBack(job)).map((job) => jobOf(job, 'pending'))];
-}
-
-function jobOf(
-  { queue, id, name, startedAtMs }: Omit<ActiveJob, 'startedAtMs'> & { startedAtMs: number | null },
-  outcome: JobOutcome,
-): DeathJob {
-  return { queue, id, name: name.slice(0, MAX_NAME_LENGTH), startedAtMs, outcome, blame: null };
+  return [...handedBack, ...jobs.filter((job) => !isBack(job)).map((job) => deathJob(job, 'pending'))];
 }
 
 /** Secrets of URLs are not for the registry, and nor are texts without end. */

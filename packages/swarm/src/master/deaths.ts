@@ -36,8 +36,11 @@ interface Life {
   curve: MemoryCurve;
 }
 
+/** Also of a death that this master has not seen. */
+type Draft = Pick<DeathFile, 'owner' | 'jobs' | 'record'>;
+
 interface OpenFile {
-  file: DeathFile;
+  file: Draft;
   /** Its jobs are accounted for. */
   isSettled: boolean;
   /** Enough time has passed for its last words. */
@@ -135,10 +138,19 @@ export class Deaths {
     return { ...judgement, rssBytes: atKillBytes > (rssBytes ?? 0) ? atKillBytes : rssBytes };
   }
 
+  /** Of a child whose own master could not record it. */
+  inherit(death: Draft, isSettled: boolean): void {
+    this.#keep(death, isSettled);
+  }
+
+  releasing({ releaseId: owner, jobs }: Extract<ChildMessage, { type: 'releasing' }>): void {
+    this.#open.get(owner)?.file.jobs.releasing(jobs);
+  }
+
   released({ releaseId: owner, jobs, unserved, error }: Extract<ChildMessage, { type: 'released' }>): void {
     const open = this.#open.get(owner);
     if (!open || error !== null) return;
-    open.file.released(jobs, unserved);
+    open.file.jobs.released(jobs, unserved);
     // another may work for the queues that this one does not
     open.isSettled = unserved.length === 0;
     this.#close(open);
@@ -159,7 +171,7 @@ export class Deaths {
     }
   }
 
-  #keep(file: DeathFile, isSettled: boolean): void {
+  #keep(file: Draft, isSettled: boolean): void {
     const open: OpenFile = { file, isSettled, isRipe: false, timers: [] };
     const ripen = (): void => {
       open.isRipe = true;

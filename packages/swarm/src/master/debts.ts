@@ -3,7 +3,7 @@
  * on this host left behind. What is still owed when the master leaves stays in the registry for the next.
  */
 import { isSameProcess } from '../process/proc.js';
-import type { DeathNotice, Holding } from '../protocol.js';
+import type { DeathNotice, Holding, JobRef } from '../protocol.js';
 import type { Orphan } from '../recovery/predecessors.js';
 import type { Owed } from '../registry/schema.js';
 
@@ -26,6 +26,11 @@ export class Debts {
 
   holdingsOf(owner: string): Holding[] {
     return this.#owed.get(owner) ?? [];
+  }
+
+  /** As far as they were reported. */
+  jobsOf(owner: string): JobRef[] {
+    return this.holdingsOf(owner).flatMap(({ queue, jobIds }) => jobIds.map((id) => ({ queue, id })));
   }
 
   usedLimits(owner: string): boolean {
@@ -55,13 +60,13 @@ export class Debts {
   }
 
   /** Orphans whose process is gone since the last call: their jobs are owed now. */
-  takeGone(): string[] {
+  takeGone(): Orphan[] {
     const gone = this.#orphans.filter((orphan) => {
       if (this.#owed.has(orphan.owner)) return false;
       return orphan.gone || !isSameProcess(orphan.pid, orphan.pidStartTicks);
     });
     for (const { owner, holdings } of gone) this.#owed.set(owner, holdings);
-    return gone.map(({ owner }) => owner);
+    return gone;
   }
 
   /** @returns the predecessor that owes nothing any more by this, or null */

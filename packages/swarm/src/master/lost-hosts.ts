@@ -1,8 +1,9 @@
 /** Carries out what recovery/lost-hosts.ts decides about stale masters. */
+import type { InheritedCause } from '../death.js';
 import type { Logger } from '../log.js';
 import type { ChildHandle } from '../process/child-handle.js';
 import { isSameProcess } from '../process/proc.js';
-import type { ChildMessage, LostHolding, MasterMessage } from '../protocol.js';
+import type { ChildMessage, JobRef, LostHolding, MasterMessage, ReleasedJob } from '../protocol.js';
 import { lostHoldingsOf } from '../recovery/lost-holdings.js';
 import {
   CLAIM_MS,
@@ -17,7 +18,8 @@ import {
 } from '../recovery/lost-hosts.js';
 import { type HostPlace, isSamePlace } from '../registry/predecessors.js';
 import type { Rescue } from '../registry/rescue.js';
-import type { MasterRecord } from '../registry/schema.js';
+import type { ChildRecord, MasterRecord } from '../registry/schema.js';
+import { InheritedDeath, inheritedCause } from './inherited-death.js';
 import { names, where } from './narrator.js';
 
 /** Only while there is a stale master. */
@@ -34,13 +36,25 @@ export interface LostHostsParts {
   send: (child: string, message: MasterMessage) => void;
   /** A predecessor on this host, which is taken care of already. */
   isKnown: (master: string) => boolean;
+  /** A child of a lost master, when what it held is accounted for. */
+  onDeath: (death: InheritedDeath) => void;
+}
+
+/** What is known of a lost master, for the records of its children. */
+interface LostMaster {
+  record: MasterRecord;
+  cause: InheritedCause;
+  released: ReleasedJob[];
+  /** Queues that a child of ours has looked at. */
+  seen: Set<string>;
 }
 
 export class LostHosts {
   readonly #parts: LostHostsParts;
   #state: LostState = NO_LOST_HOSTS;
   /** What was asked for, for the log: also a late answer has something to say. */
-  readonly #sweeps = new Map<string, { host: string; queue: string }>();
+  readonly #sweeps = new Map<string, { host: string; queue: string; takes: boolean }>();
+  readonly #lostMasters = new Map<string, LostMaster>();
   #ticker: NodeJS.Timeout | undefined;
   #reading = false;
   #readAtMs = Number.NEGATIVE_INFINITY;
@@ -63,7 +77,8 @@ export class LostHosts {
     const { sweepId, served, released, waiting, error } = message;
     const sweep = this.#sweeps.get(sweepId);
     if (!sweep) return;
-    const { host: owner, queue } = sweep;
+    const { host: owner, queue, takes } = sweep;
+    if (takes && served && !error) this.#note(owner, queue, released);
     const { log } = this.#parts;
     if (released.length > 0) {
       const jobs = names(released.map((id) => ({ queue, id })));
@@ -104,6 +119,8 @@ export class LostHosts {
     const isHere = isSamePlace(master.info, this.#parts.self);
     if (isHere && !isGone(master.info)) return [];
     const holdings = lostHoldingsOf(master, (child) => isHere && isGone(child));
+    const cause = isHere ? 'master-died' : 'host-lost';
+    this.#lostMasters.set(master.identity, { record: master, cause, released: [], seen: new Set() });
     return [{ identity: master.identity, holdings }];
   }
 
@@ -116,6 +133,7 @@ export class LostHosts {
       clearInterval(this.#ticker);
       this.#ticker = undefined;
       this.#sweeps.clear();
+      this.#lostMasters.clear();
     } else {
       this.#ticker ??= setInterval(() => this.#feed({ type: 'tick' }), TICK_MS);
     }
@@ -132,7 +150,7 @@ export class LostHosts {
       case 'sweep':
       case 'look': {
         const { sweepId, by, holding } = effect;
-        this.#sweeps.set(sweepId, { host, queue: holding.queue });
+        this.#sweeps.set(sweepId, { host, queue: holding.queue, takes: effect.type === 'sweep' });
         return send(by, {
           type: 'sweep',
           sweepId,
@@ -151,7 +169,31 @@ export class LostHosts {
       case 'announceBack':
         return log.warn('a master that was lost is back, and left alone', { master: host });
       case 'announceAccounted':
-        return log.info('a lost master is accounted for', { master: host, released: effect.released });
+        log.info('a lost master is accounted for', { master: host, released: effect.released });
+        return this.#recordDeaths(host);
+    }
+  }
+
+  #note(host: string, queue: string, ids: readonly string[]): void {
+    const lost = this.#lostMasters.get(host);
+    if (!lost) return;
+    lost.seen.add(queue);
+    const outcome = 'released';
+    lost.released.push(...ids.map((id) => ({ queue, id, name: '', outcome, blame: null }) as const));
+  }
+
+  #recordDeaths(host: string): void {
+    const lost = this.#lostMasters.get(host);
+    if (!lost) return;
+    const { record, cause, released, seen } = lost;
+    for (const child of record.children) {
+      const own = inheritedCause(record, child.identity, cause);
+      if (!own) continue;
+      const death = new InheritedDeath(record, child, own);
+      const queues = child.workers.map(({ queue }) => queue);
+      const unseen = queues.filter((queue) => !seen.has(queue));
+      death.jobs.released(released.filter(isOf(child, record.children)), unseen);
+      this.#parts.onDeath(death);
     }
   }
 
@@ -164,6 +206,18 @@ export class LostHosts {
       this.#feed({ type: 'claimAnswered', host, outcome: 'failed', note: readNote(null) });
     }
   }
+}
+
+/** Jobs that it has reported, and others of queues that nobody else there works for: a sweep does not say whose they were. */
+function isOf(child: ChildRecord, all: readonly ChildRecord[]): (job: JobRef) => boolean {
+  const serves = (other: ChildRecord, queue: string) =>
+    other.workers.some((worker) => worker.queue === queue);
+  const lists = (other: ChildRecord, { queue, id }: JobRef) =>
+    other.jobs.some((job) => job.queue === queue && job.id === id);
+  return (job) => {
+    if (all.some((other) => lists(other, job))) return lists(child, job);
+    return serves(child, job.queue) && all.filter((other) => serves(other, job.queue)).length === 1;
+  };
 }
 
 function toLookAt(holding: LostHolding): LostHolding {

@@ -3,7 +3,7 @@
 import { isPlanned } from '../death.js';
 import type { Logger } from '../log.js';
 import type { ChildHandle } from '../process/child-handle.js';
-import type { ActiveJob, ChildMessage, GivenUpJob } from '../protocol.js';
+import type { ActiveJob, ChildMessage, GivenUpJob, JobRef } from '../protocol.js';
 import type { Effect } from '../supervisor/events.js';
 import type { JobLimit } from '../supervisor/job-timeouts.js';
 import type { KillReason } from '../supervisor/state.js';
@@ -39,7 +39,8 @@ export class Narrator {
 
   uncaught(child: ChildHandle, message: Message<'uncaught'>): void {
     const what = message.phase === 'boot' ? 'app failed at boot' : 'uncaught error';
-    this.log.error(what, { ...where(child), error: message.message });
+    const job = message.job && names([message.job]);
+    this.log.error(what, { ...where(child), error: message.message, job });
   }
 
   draining(child: ChildHandle, { busy }: Message<'draining'>): void {
@@ -111,6 +112,15 @@ export class Narrator {
     });
   }
 
+  /** A stop that could not put everything back. */
+  left(owner: string, jobs: readonly JobRef[], canSucceed: boolean): void {
+    const what = jobs.length > 0 ? 'jobs are left in active' : 'a dead child may have left a job in active';
+    const who = canSucceed
+      ? "the next master on this host releases what is there, or another host's, or else BullMQ's stalled check"
+      : "this bullmq cannot put back, so they wait for BullMQ's stalled check";
+    this.log.error(`${what}: ${who}`, { owner, left: jobs.length, jobs: names(jobs) || undefined });
+  }
+
   leasesFreed(child: ChildHandle, { owner, leases, error }: Message<'leasesFreed'>): void {
     if (error)
       this.log.warn('leases of limiters not freed: they end by themselves', {
@@ -135,7 +145,7 @@ export class Narrator {
       code: code ?? undefined,
       signal: signal ?? undefined,
       rss: rssBytes === null ? undefined : `${Math.round(rssBytes / 1e6)}MB`,
-      jobs: child.drained ? (child.drained.left?.length ?? 0) : (child.beat?.busy ?? 0),
+      ...jobsAtEnd(child),
       restart_in: restartInMs === null ? undefined : `${restartInMs}ms`,
       evidence: planned ? undefined : evidence.summary.slice(0, MAX_NAMED_CHARACTERS),
     });
@@ -166,6 +176,16 @@ export class Narrator {
   malformed(child: ChildHandle, why: string): void {
     this.log.warn('malformed message dropped', { ...where(child), why });
   }
+}
+
+/** What it held at its end: as it has said itself, or else as of its last beat. The lines of its release say what was found. */
+export function jobsAtEnd({ drained, beat, jobs }: Pick<ChildHandle, 'drained' | 'beat' | 'jobs'>): {
+  jobs: number;
+  jobs_as_of?: string;
+} {
+  if (drained?.error === null) return { jobs: drained.left?.length ?? 0 };
+  const seen = Math.max(beat?.busy ?? 0, jobs.length) - (drained?.handedBack.length ?? 0);
+  return { jobs: Math.max(0, seen), jobs_as_of: 'last beat' };
 }
 
 /** The fields that every line about a child begins with. */

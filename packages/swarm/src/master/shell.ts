@@ -44,6 +44,7 @@ import { type Death, Deaths } from './deaths.js';
 import { Debts } from './debts.js';
 import { Dumps } from './dumps.js';
 import { IdleChildren } from './idle-children.js';
+import { InheritedDeath, inheritedCause } from './inherited-death.js';
 import { JobLedger } from './job-ledger.js';
 import { JobTimeouts } from './job-timeouts.js';
 import { LimitWatch } from './limit-watch.js';
@@ -61,6 +62,7 @@ const LAST_WRITE_MS = 1_000;
 const EXIT_CODES = {
   stopped: EXIT.ok,
   killed: EXIT.killed,
+  left: EXIT.killed,
   forced: EXIT.forced,
   'app-failed': EXIT.appFailed,
 } as const;
@@ -167,6 +169,7 @@ export class MasterShell {
       helpers: () => this.#helpers(),
       send: (identity, message) => this.#children.get(identity)?.send(message),
       isKnown: (master) => this.#debts.concerns(master),
+      onDeath: (death) => this.#deaths.inherit(death, true),
     });
     this.#dumps = new Dumps({
       info: parts.info,
@@ -331,6 +334,8 @@ export class MasterShell {
       case 'announceExit':
         this.#announceExit(effect);
         return;
+      case 'announceLeft':
+        return this.#announceLeft(effect);
       case 'announceReplacement':
         return this.#narrator.replacement(effect);
       case 'announceRoll':
@@ -411,6 +416,8 @@ export class MasterShell {
         this.#enqueue({ type: 'childReady', slot, identity, canRelease: message.canRelease });
         void this.#limits.ready(child);
         return;
+      case 'releasing':
+        return this.#deaths.releasing(message);
       case 'released': {
         const { releaseId, error, unserved } = message;
         this.#narrator.released(child, message);
@@ -445,6 +452,8 @@ export class MasterShell {
       case 'log':
         return this.#narrator.relayed(child, message);
       case 'workerStarted':
+        // it may take a job in the next moment: its queue and tokens are what a successor finds that job by
+        return this.#reporter.changed('now');
       case 'workerEnded':
         return this.#reporter.changed();
       case 'jobMemory':
@@ -489,7 +498,8 @@ export class MasterShell {
       this.#last.set(index, { record, death });
       this.#onlookers.died({ child: record, death: judged, code, signal });
     }
-    this.#enqueue({ type: 'childExited', slot: index, identity, drained, held });
+    const strands = isHopeless && child.jobs.length > 0;
+    this.#enqueue({ type: 'childExited', slot: index, identity, drained, held, isHopeless: strands });
     this.#judged.delete(identity);
     this.#children.delete(identity);
     this.#samples.delete(pid);
@@ -511,6 +521,12 @@ export class MasterShell {
     if (child.readyAtMs === null) this.#appError = bootError(child, killedFor, this.#parts.config);
   }
 
+  #announceLeft({ owner, canSucceed }: Extract<Effect, { type: 'announceLeft' }>): void {
+    const owed = this.#debts.jobsOf(owner);
+    const jobs = owed.length > 0 ? owed : (this.#children.get(owner)?.jobs ?? []);
+    this.#narrator.left(owner, jobs, canSucceed);
+  }
+
   /** In one line, for whoever asked for a replacement. */
   #whyEnded(identity: string, killedFor: KillReason | null): string | null {
     const child = this.#children.get(identity);
@@ -528,12 +544,18 @@ export class MasterShell {
 
   #tick(): void {
     this.#enqueue({ type: 'tick' });
-    for (const owner of this.#debts.takeGone()) this.#enqueue({ type: 'predecessorFound', owner });
+    for (const orphan of this.#debts.takeGone()) this.#inherit(orphan);
     this.#watchdogs.look();
     this.#dumps.look();
     this.#onlookers.ticked(this.view);
     this.#jobTimeouts.look();
     void this.#sample();
+  }
+
+  #inherit({ owner, left }: Orphan): void {
+    const cause = left && inheritedCause(left.master, owner, 'master-died');
+    if (cause) this.#deaths.inherit(new InheritedDeath(left.master, left.child, cause), false);
+    this.#enqueue({ type: 'predecessorFound', owner });
   }
 
   #setDueTimer(): void {

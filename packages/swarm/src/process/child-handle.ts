@@ -244,6 +244,7 @@ export class ChildHandle {
         if (this.addons.length < MAX_ADDONS && !this.addons.includes(message.file))
           this.addons.push(message.file);
         break;
+      case 'releasing':
       case 'released':
       case 'swept':
       case 'leasesFreed':

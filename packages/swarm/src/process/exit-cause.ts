@@ -5,7 +5,7 @@
  * program says of itself, and only then what the exit status alone tells. A SIGKILL carries no sender, so
  * one that nobody owns up to stays a `signal`, with a word on what would tell more.
  */
-import type { DeathCause, Evidence, OomEvidence, UncaughtEvidence } from '../death.js';
+import type { DeathCause, Evidence, InheritedCause, OomEvidence, UncaughtEvidence } from '../death.js';
 import type { KillReason, LeaveReason } from '../supervisor/state.js';
 
 export interface ExitFacts {
@@ -24,6 +24,9 @@ export interface ExitFacts {
   /** Where a dump saw it hang; empty or missing: none did. */
   hangsIn?: string | undefined;
 }
+
+/** Of those whose end their master has seen. */
+type SeenCause = Exclude<DeathCause, InheritedCause>;
 
 export interface Judgement {
   cause: DeathCause;
@@ -71,7 +74,7 @@ function causeOf({
   uncaught,
   heapOom,
   oom,
-}: ExitFacts): DeathCause {
+}: ExitFacts): SeenCause {
   // whoever left before the kill arrived did not die of it
   if (killedFor && signal === 'SIGKILL')
     return killedFor === 'stop-timeout' ? LEFT[leavesFor ?? 'stop'] : killedFor;
@@ -89,7 +92,7 @@ interface Words {
   hint?: string | null;
 }
 
-const WORDS: Record<DeathCause, (facts: ExitFacts) => Words> = {
+const WORDS: Record<SeenCause, (facts: ExitFacts) => Words> = {
   stopped: left,
   rolled: left,
   recycled: left,

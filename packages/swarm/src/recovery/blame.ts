@@ -2,11 +2,12 @@
  * Whether a job is to blame for the death of the process that ran it, and whether that is enough. Pure.
  *
  * A death counts only if something inside the process brought it about. It is exact for a job that was
- * alone in the process, or that a dump names, and shared by all jobs that ran there otherwise: one of them
- * did it. An innocent job can collect shared deaths, so they weigh less; in a swarm app one is enough to
- * make the job run alone from then on, where the next death tells.
+ * alone in the process, or that the evidence names, and shared by all jobs that ran there otherwise: one of them
+ * did it. Where one is named, nobody else is charged at all. An innocent job can collect shared deaths of which
+ * nobody knows whose they were, so they weigh less; in a swarm app one is enough to make the job run alone from
+ * then on, where the next death tells.
  */
-import type { Blame, DeathNotice } from '../protocol.js';
+import type { Blame, DeathNotice, JobRef } from '../protocol.js';
 
 /**
  * Ended from within, or by what a job did. Leaving as told, failing to boot and losing a host are no job's fault; a job
@@ -26,8 +27,8 @@ export interface Evidence extends Blame {
   cause: string;
   /** No other job ran in the process. */
   alone: boolean;
-  /** Whether a dump names this job; undefined: there is none, or it names nobody. */
-  dumpJob?: boolean | undefined;
+  /** Whether the evidence, a dump or the error itself, names this job; undefined: it names nobody. */
+  isNamed?: boolean | undefined;
   /** Exact deaths at which a job is failed for good; null: never. `exact` and `shared` are those before this one. */
   quarantineAfter: number | null;
 }
@@ -38,17 +39,60 @@ export interface Judgement extends Blame {
   quarantined: boolean;
 }
 
-export function judge({ cause, alone, dumpJob, exact, shared, quarantineAfter }: Evidence): Judgement {
-  const kind = kindOf(cause, alone, dumpJob);
+export function judge({ cause, alone, isNamed, exact, shared, quarantineAfter }: Evidence): Judgement {
+  const kind = kindOf(cause, alone, isNamed);
   if (kind === 'none') return { kind, exact, shared, quarantined: false };
   const blame = { exact, shared, [kind]: (kind === 'exact' ? exact : shared) + 1 };
   return { ...blame, kind, quarantined: isTooMuch(blame, quarantineAfter) };
 }
 
-function kindOf(cause: string, alone: boolean, dumpJob: boolean | undefined): Judgement['kind'] {
+function kindOf(cause: string, alone: boolean, isNamed: boolean | undefined): Judgement['kind'] {
   if (!COUNTED.has(cause)) return 'none';
-  if (dumpJob !== undefined) return dumpJob ? 'exact' : 'none';
+  if (isNamed !== undefined) return isNamed ? 'exact' : 'none';
   return alone ? 'exact' : 'shared';
+}
+
+/** A job that was found in a dead process's hands. */
+export interface Accused extends JobRef {
+  blame: Blame;
+  notes: readonly DeathNote[];
+}
+
+/**
+ * What a death means for each of the jobs.
+ * @param isComplete the process had no others
+ */
+export function judgeAll(
+  jobs: readonly Accused[],
+  death: DeathNotice | null,
+  { isComplete, quarantineAfter }: { isComplete: boolean; quarantineAfter: number | null },
+): Judgement[] {
+  const ran = ranAmong(jobs, death, isComplete);
+  return jobs.map((job): Judgement => {
+    const uncharged: Judgement = { ...job.blame, kind: 'none', quarantined: false };
+    if (!death || !ran.has(job)) return uncharged;
+    // a releaser that died over it has charged it
+    if (job.notes.some((note) => note.death === death.id)) {
+      return { ...uncharged, quarantined: isTooMuch(job.blame, quarantineAfter) };
+    }
+    const isNamed = death.pinned ? isSameJob(job, death.pinned) : undefined;
+    const alone = isComplete && ran.size === 1;
+    return judge({ ...job.blame, cause: death.cause, alone, isNamed, quarantineAfter });
+  });
+}
+
+/** A job that waits for others runs beside nobody; where only such are left, one of them had its turn. */
+function ranAmong(
+  jobs: readonly Accused[],
+  death: DeathNotice | null,
+  isComplete: boolean,
+): ReadonlySet<JobRef> {
+  const ran = jobs.filter((job) => !death?.waiting.some((other) => isSameJob(job, other)));
+  return new Set(ran.length > 0 || !isComplete ? ran : jobs);
+}
+
+export function isSameJob(a: JobRef, b: JobRef): boolean {
+  return a.queue === b.queue && a.id === b.id;
 }
 
 export function isTooMuch({ exact, shared }: Blame, quarantineAfter: number | null): boolean {

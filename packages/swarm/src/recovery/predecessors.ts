@@ -3,7 +3,7 @@
  * A predecessor's child may outlive it while it drains; only when its process is gone are its jobs free.
  */
 import type { Holding } from '../protocol.js';
-import type { MasterRecord } from '../registry/schema.js';
+import type { ChildRecord, MasterRecord } from '../registry/schema.js';
 import { holdingsOf } from './holdings.js';
 
 export interface Orphan {
@@ -16,6 +16,8 @@ export interface Orphan {
   pidStartTicks: number | null;
   gone: boolean;
   holdings: Holding[];
+  /** As the predecessor last wrote it; null: only what is owed of it is known. */
+  left: { master: MasterRecord; child: ChildRecord } | null;
 }
 
 /** What the children of `predecessors` may have left behind. Pure. */
@@ -23,7 +25,9 @@ export function orphansOf(predecessors: readonly MasterRecord[]): Orphan[] {
   return predecessors.flatMap((master) => [
     // what is owed of a child is more than its record in an empty seat says
     ...master.owed.map(({ owner, holdings }): Orphan => {
-      return { owner, master: master.identity, pid: 0, pidStartTicks: null, gone: true, holdings };
+      const child = master.children.find(({ identity }) => identity === owner);
+      const left = child ? { master, child } : null;
+      return { owner, master: master.identity, pid: 0, pidStartTicks: null, gone: true, holdings, left };
     }),
     ...master.children
       .filter(({ identity }) => !isOwed(master, identity))
@@ -37,6 +41,7 @@ export function orphansOf(predecessors: readonly MasterRecord[]): Orphan[] {
           pidStartTicks,
           gone,
           holdings: holdingsOf(child.workers, child.jobs),
+          left: { master, child },
         };
       }),
   ]);

@@ -10,7 +10,7 @@
 import { type BullJobClass, type BullWorker, clientOf, runScript } from '../child/bullmq.js';
 import type { Workers } from '../child/workers.js';
 import type { DeathNotice, Holding, JobRef, ReleasedJob } from '../protocol.js';
-import { isTooMuch, judge, noteOf, quarantineReason } from './blame.js';
+import { isSameJob, type Judgement, judgeAll, noteOf, quarantineReason } from './blame.js';
 import { type FoundJob, findHeldJobs } from './held-jobs.js';
 import { luaScript } from './lua-script.js';
 import { failForGood, failOnce, jobOf, moveToWait, wake } from './move-job.js';
@@ -38,7 +38,12 @@ export function canRelease(worker: BullWorker): boolean {
   return typeof (worker.Job as BullJobClass | undefined)?.prototype?.moveToWait === 'function';
 }
 
-export async function releaseHoldings(workers: Workers, order: ReleaseOrder): Promise<Released> {
+/** @param onMoving is told of each job, and what is to become of it, before anything is done to it */
+export async function releaseHoldings(
+  workers: Workers,
+  order: ReleaseOrder,
+  onMoving: (jobs: ReleasedJob[]) => void = () => {},
+): Promise<Released> {
   const served: { worker: BullWorker; holding: Holding }[] = [];
   const unserved: string[] = [];
   for (const holding of order.holdings) {
@@ -50,15 +55,20 @@ export async function releaseHoldings(workers: Workers, order: ReleaseOrder): Pr
   // one that is gone answers nothing, and the jobs on another do not wait for it
   const patienceMs = new Set(served.map(({ holding }) => holding.redisId)).size > 1 ? OTHER_REDIS_MS : null;
   const all = await within(Promise.all(searches), patienceMs);
-  const running = all && unserved.length === 0 ? runningAmong(all.flat(), order.death) : null;
+  const { death, quarantineAfter } = order;
+  const isComplete = all !== null && unserved.length === 0;
 
   const charges = searches.map(async (found) => {
-    const jobs = await found;
-    return Promise.all(jobs.map((job) => charge(job, order, running)));
+    const own = await found;
+    const jobs = all?.flat() ?? own;
+    const judgements = judgeAll(jobs, death, { isComplete, quarantineAfter });
+    return Promise.all(own.map((job) => charge(job, death, judgements[jobs.indexOf(job)] as Judgement)));
   });
   await within(Promise.all(charges), patienceMs);
   const moves = charges.map(async (charged, at) => {
-    const jobs = await Promise.all((await charged).map((job) => move(job, order)));
+    const due = await charged;
+    if (due.length > 0) onMoving(due.map((job) => planned(job, order)));
+    const jobs = await Promise.all(due.map((job) => move(job, order)));
     const { worker } = served[at] as { worker: BullWorker };
     if (jobs.some(({ outcome }) => outcome === 'released')) await wake(worker);
     return jobs;
@@ -77,47 +87,18 @@ async function search(worker: BullWorker, holding: Holding, releaseId: string): 
   return jobs.map((job) => ({ ...job, queue, worker }));
 }
 
-/** A job that waits for others runs beside nobody; where only such are left, one of them had its turn. */
-function runningAmong(jobs: readonly OwedJob[], death: DeathNotice | null): readonly OwedJob[] {
-  const running = jobs.filter((job) => !waits(job, death));
-  return running.length > 0 ? running : jobs;
-}
-
-function waits(job: JobRef, death: DeathNotice | null): boolean {
-  return death?.waiting.some((other) => isSame(job, other)) ?? false;
-}
-
-function isSame(a: JobRef, b: JobRef): boolean {
-  return a.queue === b.queue && a.id === b.id;
-}
-
 interface ChargedJob extends OwedJob {
   isLost: boolean;
   quarantined: boolean;
 }
 
-/** @param running the jobs that ran; null: others may have, that could not be looked for */
 async function charge(
   job: OwedJob,
-  { death, quarantineAfter }: ReleaseOrder,
-  running: readonly OwedJob[] | null,
+  death: DeathNotice | null,
+  { kind, exact, shared, quarantined }: Judgement,
 ): Promise<ChargedJob> {
-  const uncharged = { ...job, isLost: false, quarantined: false };
-  const ran = running ? running.includes(job) : !waits(job, death);
-  if (!death || !ran) return uncharged;
-  if (job.notes.some((note) => note.death === death.id)) {
-    return { ...uncharged, quarantined: isTooMuch(job.blame, quarantineAfter) };
-  }
-  const dumpJob = death.pinned ? isSame(job, death.pinned) : undefined;
-  const alone = running?.length === 1;
-  const { kind, quarantined, exact, shared } = judge({
-    ...job.blame,
-    cause: death.cause,
-    alone,
-    dumpJob,
-    quarantineAfter,
-  });
-  if (kind === 'none') return uncharged;
+  const uncharged = { ...job, isLost: false, quarantined };
+  if (!death || kind === 'none') return uncharged;
   const note = noteOf(death, kind);
   const field = kind === 'exact' ? 'swarmExact' : 'swarmShared';
   const client = await clientOf(job.worker);
@@ -134,21 +115,39 @@ async function charge(
   };
 }
 
-async function move(job: ChargedJob, { death, quarantineAfter }: ReleaseOrder): Promise<ReleasedJob> {
-  const { worker, queue, id, name, token, blame, notes } = job;
-  const finished: ReleasedJob = { queue, id, name, outcome: 'finished', blame: null };
-  if (job.isLost) return finished;
-  if (job.quarantined && quarantineAfter !== null) {
-    const failed = await failForGood(worker, id, token, quarantineReason(blame, notes, quarantineAfter));
-    return failed ? { queue, id, name, outcome: 'quarantined', blame } : finished;
+/** What is to become of it. */
+function planned(job: ChargedJob, { death, quarantineAfter }: ReleaseOrder): ReleasedJob {
+  const { queue, id, name, blame } = job;
+  if (job.isLost) return { queue, id, name, outcome: 'finished', blame: null };
+  if (job.quarantined && quarantineAfter !== null) return { queue, id, name, outcome: 'quarantined', blame };
+  const isGivenUp = death?.givenUp?.some((other) => isSameJob(job, other)) ?? false;
+  return { queue, id, name, outcome: isGivenUp ? 'failed' : 'released', blame };
+}
+
+async function move(job: ChargedJob, order: ReleaseOrder): Promise<ReleasedJob> {
+  const plan = planned(job, order);
+  const isMoved = await carryOut(job, plan.outcome, order);
+  return isMoved ? plan : { ...plan, outcome: 'finished', blame: null };
+}
+
+/** false: it is no longer the dead child's. */
+async function carryOut(
+  { worker, queue, id, token, blame, notes }: ChargedJob,
+  outcome: ReleasedJob['outcome'],
+  { death, quarantineAfter }: ReleaseOrder,
+): Promise<boolean> {
+  switch (outcome) {
+    case 'finished':
+      return false;
+    case 'quarantined':
+      return failForGood(worker, id, token, quarantineReason(blame, notes, quarantineAfter ?? 0));
+    case 'failed': {
+      const givenUp = death?.givenUp?.find((other) => isSameJob({ queue, id }, other));
+      return failOnce(worker, id, token, givenUp?.reason ?? '');
+    }
+    case 'released':
+      return moveToWait(jobOf(worker, id), token);
   }
-  const givenUp = death?.givenUp?.find((other) => isSame(job, other));
-  if (givenUp) {
-    const failed = await failOnce(worker, id, token, givenUp.reason);
-    return failed ? { queue, id, name, outcome: 'failed', blame } : finished;
-  }
-  const moved = await moveToWait(jobOf(worker, id), token);
-  return moved ? { queue, id, name, outcome: 'released', blame } : finished;
 }
 
 /** null: not by then, or failed, which is left to whoever waits for the promise itself. */

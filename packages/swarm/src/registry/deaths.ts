@@ -1,5 +1,5 @@
 /** Reads the stream of death records, a batch a round trip, until it has as many as are wanted. */
-import { type DeathRecord, isPlanned } from '../death.js';
+import { type DeathRecord, isInherited, isPlanned } from '../death.js';
 import { DEATH_FIELD } from './death-stream.js';
 import { decodeDeathRecord } from './decode-death.js';
 import { registryKeys } from './keys.js';
@@ -39,7 +39,7 @@ export async function readDeaths(
     for (const { id, text } of entries) {
       const record = text === null ? null : decodeDeathRecord(text);
       if (!record) warnings.push(`death ${id}: malformed entry skipped`);
-      else if (found.size < limit && isWanted(record, { all, of })) found.set(record.identity, record);
+      else if (found.size < limit && isWanted(record, { all, of })) keep(found, record);
     }
     const oldest = entries.at(-1)?.id;
     if (entries.length < BATCH || oldest === undefined) break;
@@ -47,6 +47,12 @@ export async function readDeaths(
   }
   // what waited for Redis was written later than it happened
   return { deaths: [...found.values()].sort((a, b) => b.atMs - a.atMs), warnings };
+}
+
+/** A process dies once: its first record stands, and its own master's before another's, who has seen nothing. */
+function keep(found: Map<string, DeathRecord>, older: DeathRecord): void {
+  const known = found.get(older.identity);
+  if (!known || isInherited(known) || !isInherited(older)) found.set(older.identity, older);
 }
 
 function isWanted(record: DeathRecord, { all, of }: Pick<DeathQuery, 'all' | 'of'>): boolean {

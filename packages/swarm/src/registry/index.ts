@@ -123,7 +123,7 @@ export class Registry {
     return childrenOf(await this.snapshot());
   }
 
-  /** Jobs that run now, the longest running first. Jobs of stale masters are not in it. */
+  /** Jobs that run now, the longest running first; `stale: true` on those that a stale master had when it was last heard of. */
   async jobs(): Promise<RunningJob[]> {
     return jobsOf(await this.snapshot());
   }

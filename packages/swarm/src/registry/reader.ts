@@ -1,4 +1,6 @@
 /** Reads a whole registry in two round trips, however many masters there are. */
+
+import type { JobRef } from '../protocol.js';
 import { decodeMaster } from './decode.js';
 import { registryKeys } from './keys.js';
 import type {
@@ -110,13 +112,21 @@ export function childrenOf({ masters }: RegistrySnapshot): ChildOnHost[] {
     );
 }
 
-/** Jobs that run now, the longest running first. */
-export function jobsOf(snapshot: RegistrySnapshot): RunningJob[] {
-  return childrenOf(snapshot)
-    .flatMap(({ jobs, identity, slot, pid, host }) =>
-      jobs.map((job) => ({ ...job, identity, slot, pid, host })),
-    )
-    .sort((a, b) => a.startedAtMs - b.startedAtMs);
+/** Jobs that run now, and those that stale masters had when they were last heard of, the longest running first. */
+export function jobsOf({ masters }: RegistrySnapshot): RunningJob[] {
+  const jobs = masters.flatMap(({ children, host, stale }) =>
+    children.flatMap(({ jobs, identity, slot, pid }) =>
+      jobs.map((job) => ({ ...job, identity, slot, pid, host, stale })),
+    ),
+  );
+  const runs = new Set(jobs.filter(({ stale }) => !stale).map(jobKey));
+  // put back, and taken by another
+  const listed = jobs.filter((job) => !job.stale || !runs.has(jobKey(job)));
+  return listed.sort((a, b) => a.startedAtMs - b.startedAtMs);
+}
+
+function jobKey({ queue, id }: JobRef): string {
+  return JSON.stringify([queue, id]);
 }
 
 /**
@@ -141,7 +151,7 @@ export function slowJobsOf(snapshot: RegistrySnapshot): SlowJob[] {
         const usualMs = kind?.medianMs ?? null;
         const ageMs = Math.max(0, snapshot.redisTimeMs - job.startedAtMs);
         const multiple = usualMs === null ? null : Math.round((10 * ageMs) / usualMs) / 10;
-        return { ...job, identity, slot, pid, host, usualMs, multiple };
+        return { ...job, identity, slot, pid, host, stale: false, usualMs, multiple };
       }),
     )
     .sort((a, b) => (b.multiple ?? -1) - (a.multiple ?? -1) || a.startedAtMs - b.startedAtMs);

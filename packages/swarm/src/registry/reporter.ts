@@ -9,12 +9,14 @@ import type { MasterReport, RegistryWriter } from './writer.js';
 const BEAT_MS = 5_000;
 /** While somebody looks on. */
 const WATCHED_BEAT_MS = 1_000;
-/** At most four writes a second, however much happens. */
+/** At most four writes a second, however much happens that can wait. */
 const COALESCE_MS = 250;
 /** While Redis is away: how often to try, and how often to say so. */
 const RETRY_MS = 1_000;
 const REPEAT_MS = 30_000;
 const NOTABLE_OFFSET_MS = 500;
+
+export type Urgency = 'soon' | 'now';
 
 export class Reporter {
   readonly #writer: RegistryWriter;
@@ -26,7 +28,8 @@ export class Reporter {
   #timer: NodeJS.Timeout | null = null;
   #dueAtMs = 0;
   #writing: Promise<void> | null = null;
-  #changedMeanwhile = false;
+  /** While a write was under way, and until when it can wait. */
+  #changedMeanwhile: Urgency | null = null;
   #lastWriteAtMs = Number.NEGATIVE_INFINITY;
   #rttUs: number | null = null;
   #isWatched = false;
@@ -61,11 +64,14 @@ export class Reporter {
     return this.#clockOffsetMs;
   }
 
-  /** Something that readers see has changed. */
-  changed(): void {
-    if (this.#writing) this.#changedMeanwhile = true;
-    else if (this.#lostAtMs === null)
-      this.#schedule(Math.max(0, this.#lastWriteAtMs + COALESCE_MS - performance.now()));
+  /** Something that readers see has changed; `now`: whoever comes after this master could not do without. */
+  changed(urgency: Urgency = 'soon'): void {
+    if (this.#writing) {
+      if (this.#changedMeanwhile !== 'now') this.#changedMeanwhile = urgency;
+    } else if (this.#lostAtMs === null) {
+      const waitMs = this.#lastWriteAtMs + COALESCE_MS - performance.now();
+      this.#schedule(urgency === 'now' ? 0 : Math.max(0, waitMs));
+    }
   }
 
   /** The last write: nothing follows it. */
@@ -94,12 +100,17 @@ export class Reporter {
       this.#timer = null;
       this.#writing = this.#write().finally(() => {
         this.#writing = null;
-        const nextMs = this.#isWatched ? WATCHED_BEAT_MS : BEAT_MS;
-        const soon = this.#changedMeanwhile ? COALESCE_MS : nextMs;
-        this.#changedMeanwhile = false;
-        this.#schedule(this.#lostAtMs === null ? soon : RETRY_MS);
+        const nextMs = this.#lostAtMs === null ? this.#nextWriteMs() : RETRY_MS;
+        this.#changedMeanwhile = null;
+        this.#schedule(nextMs);
       });
     }, inMs);
+  }
+
+  #nextWriteMs(): number {
+    if (this.#changedMeanwhile === 'now') return 0;
+    if (this.#changedMeanwhile === 'soon') return COALESCE_MS;
+    return this.#isWatched ? WATCHED_BEAT_MS : BEAT_MS;
   }
 
   async #write(): Promise<void> {
@@ -114,7 +125,7 @@ export class Reporter {
       this.#isWatched = isWatched;
       this.#clockOffsetMs = Math.round(redisTimeMs + rttUs / 2_000 - Date.now());
       // the first was written before the offset was known
-      if (isFirst && Math.abs(this.#clockOffsetMs) > NOTABLE_OFFSET_MS) this.#changedMeanwhile = true;
+      if (isFirst && Math.abs(this.#clockOffsetMs) > NOTABLE_OFFSET_MS) this.#changedMeanwhile ??= 'soon';
       this.#back();
       this.#onBeat(stale);
     } catch (error) {

@@ -149,6 +149,8 @@ export interface RunningJob extends ActiveJob {
   slot: number;
   pid: number;
   host: string;
+  /** Its master is stale: it ran when that was last heard of. */
+  stale: boolean;
 }
 
 /** One running job, as `swarm jobs --slow --json` prints it. */

@@ -11,7 +11,7 @@
  */
 import { endBlock, onBlocked } from './blocks.js';
 import { chain, type Decision, killEffect, type Moment, place, same } from './decision.js';
-import type { Effect, SlotEvent, SupervisorEvent } from './events.js';
+import type { Effect, ExitReason, SlotEvent, SupervisorEvent } from './events.js';
 import { endExtension, onLocksExtended, onRenewalMissed, stepExtensions } from './extensions.js';
 import { onJobGivenUp } from './given-up.js';
 import { addRelease, answerRelease, releaserGone, releaserReady, stepReleases } from './releases.js';
@@ -134,6 +134,10 @@ function settleExit(
   const left = releaserGone(unblocked, event.identity, nowMs);
   const owner = { owner: event.identity, group: slot.group };
   const owes = event.held && !event.drained;
+  if (event.isHopeless && !event.drained && left.phase === 'stopping') {
+    const announcement: Effect = { type: 'announceLeft', owner: event.identity, canSucceed: false };
+    return { state: { ...left, leftAtStop: true }, effects: [...decision.effects, announcement] };
+  }
   return { ...decision, state: owes ? addRelease(left, owner, nowMs) : left };
 }
 
@@ -287,13 +291,15 @@ function endIfDone(before: SupervisorState, { state, effects }: Decision): Decis
   const killedAtStop = state.killedAtStop || (killed && state.phase === 'stopping');
   const after = killedAtStop === state.killedAtStop ? state : { ...state, killedAtStop };
   if (after.phase === 'stopping' && after.slots.length === 0) {
-    const reason = after.forced ? 'forced' : after.killedAtStop ? 'killed' : 'stopped';
     // the later sweeps only make sure: what one of them has confirmed is left to no successor
-    const swept = after.releases.filter(({ sweepsDone }) => sweepsDone > 0);
-    const settled = swept.map(({ owner }): Effect => ({ type: 'settle', owner }));
+    const ends = after.releases.map(({ sweepsDone, owner }): Effect => {
+      return sweepsDone > 0 ? { type: 'settle', owner } : { type: 'announceLeft', owner, canSucceed: true };
+    });
+    const isLeft = after.leftAtStop || ends.some(({ type }) => type === 'announceLeft');
+    const reason = exitReason(after, isLeft);
     return {
       state: { ...after, phase: 'stopped' },
-      effects: [...effects, ...settled, { type: 'exit', reason }],
+      effects: [...effects, ...ends, { type: 'exit', reason }],
     };
   }
   if (after.slots.length > 0 && after.slots.every((slot) => slot.state === 'failed')) {
@@ -305,4 +311,10 @@ function endIfDone(before: SupervisorState, { state, effects }: Decision): Decis
   const shows =
     before.phase !== after.phase || before.slots !== after.slots || before.generation !== after.generation;
   return { state: after, effects: shows ? [...effects, { type: 'report' }] : effects };
+}
+
+function exitReason({ forced, killedAtStop }: SupervisorState, isLeft: boolean): ExitReason {
+  if (forced) return 'forced';
+  if (killedAtStop) return 'killed';
+  return isLeft ? 'left' : 'stopped';
 }

@@ -12,8 +12,18 @@ export type SlotEvent =
   | { type: 'childSpawned'; slot: number; seat: Seat; identity: string; pid: number; generation: number }
   | { type: 'spawnFailed'; slot: number; seat: Seat; error: string }
   | { type: 'childReady'; slot: number; identity: string; canRelease: boolean }
-  /** `drained`: it said that it holds nothing any more. `held`: there was something it could hold. */
-  | { type: 'childExited'; slot: number; identity: string; drained: boolean; held: boolean };
+  /**
+   * `drained`: it said that it holds nothing any more. `held`: there was something it could hold. `isHopeless`: it held
+   * jobs that no child of this app can put back. Default false.
+   */
+  | {
+      type: 'childExited';
+      slot: number;
+      identity: string;
+      drained: boolean;
+      held: boolean;
+      isHopeless?: boolean;
+    };
 
 export type MasterEvent =
   | { type: 'tick' }
@@ -83,6 +93,8 @@ export type Effect =
     }
   /** Every sweep for `owner`'s jobs is confirmed: nothing is owed any more. */
   | { type: 'settle'; owner: string }
+  /** The master leaves, and what `owner` held is put back by nobody here; `canSucceed`: a successor can do it. */
+  | { type: 'announceLeft'; owner: string; canSucceed: boolean }
   /** A replacement took its seat, or could not. */
   | { type: 'announceReplacement'; slot: number; reason: ReplaceReason; detail: string; error: string | null }
   /** Every child is of the newest generation, or the roll was given up. */
@@ -96,4 +108,7 @@ export type Effect =
     }
   /** Something that the registry shows has changed. */
   | { type: 'report' }
-  | { type: 'exit'; reason: 'stopped' | 'killed' | 'forced' | 'app-failed' };
+  | { type: 'exit'; reason: ExitReason };
+
+/** `left`: jobs are still where dead children had them. */
+export type ExitReason = 'stopped' | 'killed' | 'left' | 'forced' | 'app-failed';

@@ -172,6 +172,8 @@ export interface SupervisorState {
   redisLost: boolean;
   /** A child had to be killed during the stop. */
   killedAtStop: boolean;
+  /** A child ended during the stop with jobs that nobody can put back. */
+  leftAtStop: boolean;
   /** A second INT asked to leave now. */
   forced: boolean;
   lastTickAtMs: number;
@@ -201,6 +203,7 @@ export function initialState(
     everReady: false,
     redisLost: false,
     killedAtStop: false,
+    leftAtStop: false,
     forced: false,
     lastTickAtMs: nowMs,
     calmAtMs: nowMs,

@@ -31,6 +31,9 @@ const CURES: Record<DeathCause, string> = {
   signal:
     'a signal from outside, or a crash in native code: swarm deaths <pid> has the evidence and the native addons',
   exit: 'the program ends its own process: look for process.exit() in it and in its packages',
+  'master-died':
+    'masters that are killed: the system log says by whom (journalctl, dmesg); stop them by TERM, with time for the drain',
+  'host-lost': 'hosts that went away, or lost their way to Redis: their own logs say more',
 };
 
 export const deaths = defineCheck<DeathsFacts>({

@@ -39,7 +39,7 @@ Restart=always
 RestartSec=1
 ${growingPauses(deployment)}# bad usage or configuration: no restart mends that
 RestartPreventExitStatus=64
-# stopped as asked, but a child had to be killed
+# stopped as asked, but a child had to be killed, or jobs could not be put back
 SuccessExitStatus=1
 
 # swarm asks for more while children boot

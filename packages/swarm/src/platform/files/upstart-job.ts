@@ -15,7 +15,7 @@ stop on runlevel [!2345]
 respawn
 # more often than that, it is given up
 respawn limit 10 60
-# 1: stopped as asked, but a child had to be killed; 64: bad usage or configuration, which no restart mends
+# 1: stopped as asked, but a child had to be killed or jobs are left; 64: bad usage or configuration, which no restart mends
 normal exit 0 1 64
 
 # TERM, then KILL after so many seconds: --timeout, 3 s to leave in, and some
