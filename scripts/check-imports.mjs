@@ -15,13 +15,13 @@ const sourceRoot = join(root, 'packages/swarm/src');
 /** Files at the top of src that make up a part. Each folder is a part of its own name. */
 const PART_OF_FILE = [
   [
-    /^(errors|protocol|death|units|suggest|identity|log|output-sink|child-options|statm|watchdog-protocol|line-reader|dump|duration-sketch)\.ts$/,
+    /^(errors|protocol|death|units|suggest|identity|log|output-sink|child-options|statm|secrets|watchdog-protocol|line-reader|dump|duration-sketch)\.ts$/,
     'shared',
   ],
   [/^(config|config-.*|options?|option-.*|app-path)\.ts$/, 'config'],
   [/^(app|app-check|index)\.ts$/, 'api'],
   [/^swarm(-options)?\.ts$/, 'embed'],
-  [/^(cli|command-line|command-table|help)\.ts$/, 'cli'],
+  [/^(cli|command-line|command-table|help|lost-terminal)\.ts$/, 'cli'],
   [/^master\.ts$/, 'master'],
 ];
 

@@ -14,11 +14,13 @@ import { ServiceManager, takeServiceSettings } from './platform/service-manager.
 import { startWarnings } from './platform/start-warnings.js';
 import { loaderArguments } from './process/fork.js';
 import { findJemalloc } from './process/jemalloc.js';
+import { readOomGroups } from './process/oom-group.js';
 import { isSameProcess, rawHostName, readBootId, readPidNamespace, readStartTicks } from './process/proc.js';
 import { orphansOf } from './recovery/predecessors.js';
 import { checkRedis } from './redis/checks.js';
 import { type ConnectionRole, connect, type RedisClient } from './redis/connect.js';
 import { type EmbeddedServer, startEmbedded } from './redis/embedded.js';
+import { EmbeddedKeeper } from './redis/keeper.js';
 import { resolveRedis } from './redis/resolve.js';
 import { stateDirectory } from './redis/state.js';
 import { addressOf, parseRedisUrl, redactUrl, redisIdOf } from './redis/url.js';
@@ -89,7 +91,7 @@ export async function runMasterWithin(config: Config, around: Surroundings): Pro
 }
 
 function warnAtStart(config: Config, log: Logger): void {
-  const warnings = startWarnings(config, { env: process.env, pid: process.pid });
+  const warnings = startWarnings(config, { env: process.env, pid: process.pid, oomGroups: readOomGroups() });
   const [first] = warnings;
   if (first && config.strict) throw usageError(first.code, `${first.message} (an error because of --strict)`);
   for (const { code, message } of warnings) log.warn(message, { code });
@@ -123,8 +125,10 @@ async function withRedis(
     return connect(parseRedisUrl(url, '--redis'), { name, role, tlsNoVerify: config.redisTlsNoVerify });
   };
   const client = open('registry', name);
+  let keeper: EmbeddedKeeper | null = null;
   try {
     const { version } = await check(client, url, config, log);
+    if (embedded) keeper = new EmbeddedKeeper(client, stateDirectory(), log);
     log.info(
       embedded
         ? 'Redis: an embedded one, as none was named (--redis URL or REDIS_URL names another)'
@@ -142,6 +146,7 @@ async function withRedis(
       isEmbedded: embedded !== null,
     });
   } finally {
+    keeper?.close();
     client.disconnect();
     await embedded?.stopIfUnused({ ownName: name }).catch((error: unknown) => {
       log.warn('the embedded Redis was not stopped', { error: String(error) });

@@ -255,6 +255,8 @@ export type ChildMessage =
   | { type: 'releasing'; releaseId: string; jobs: ReleasedJob[] }
   /** Answer to `release`. `unserved` names queues of the request that no Worker here serves. */
   | { type: 'released'; releaseId: string; jobs: ReleasedJob[]; unserved: string[]; error: string | null }
+  /** Not ready yet, and a Worker says why, or may: the error of its connection. Said when it changes. */
+  | { type: 'bootTrouble'; message: string }
   /** Limiters are used here from now on. */
   | { type: 'limitsUsed' }
   /** Leases of a dead child, freed with its release. */
@@ -478,6 +480,7 @@ const CHILD_FIELDS: Fields<ChildMessage> = {
     unserved: listOf(isString),
     error: nullOr(isString),
   },
+  bootTrouble: { message: isString },
   limitsUsed: {},
   leasesFreed: { owner: isString, leases: isCount, error: nullOr(isString) },
   swept: {

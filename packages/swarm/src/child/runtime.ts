@@ -33,6 +33,7 @@ import { Workers } from './workers.js';
 
 /** An app that is not ready by then gets a hint. */
 const HINT_MS = 5_000;
+const MAX_TROUBLE_LENGTH = 300;
 /** After the drain: hand-back, close hooks and a little more. */
 const LEAVE_GRACE_MS = 6_000;
 /** Less often than beats: nobody acts on it. */
@@ -61,6 +62,8 @@ class ChildRuntime {
   /** Loaded when somebody asks. */
   #captures: Promise<Captures> | null = null;
   #bullmq: FoundBullmq | null = null;
+  /** What was said last of what keeps it from being ready. */
+  #trouble = '';
   #phase: 'boot' | 'run' | 'leaving' = 'boot';
   #closeApp: ((force: boolean) => Promise<void>) | null = null;
 
@@ -82,6 +85,7 @@ class ChildRuntime {
         this.#channel.send({ type: 'log', level: 'debug', message });
       },
       onOpenEnd: (worker) => this.#strays.suspect(worker),
+      onTrouble: (worker, error) => this.#reportTrouble(worker.name, error),
     });
     this.#strays = new Strays(this.#workers, (jobs) => {
       const names = jobs.map(({ queue, id }) => `${queue}/${id}`).join(' ');
@@ -160,6 +164,15 @@ class ChildRuntime {
     });
   }
 
+  /** What keeps a Worker from its Redis is said by nobody else, where the program listens to its errors. */
+  #reportTrouble(queue: string, error: unknown): void {
+    const { message } = describe(error);
+    const said = `the Worker of ${queue}: ${message}`.slice(0, MAX_TROUBLE_LENGTH);
+    if (this.#phase !== 'boot' || message === '' || said === this.#trouble) return;
+    this.#trouble = said;
+    this.#channel.send({ type: 'bootTrouble', message: said });
+  }
+
   #noWorkers(what: 'ended' | 'runs'): string {
     const seen = this.#bullmq
       ? `bullmq ${this.#bullmq.version} (${this.#bullmq.file})`
@@ -177,7 +190,8 @@ class ChildRuntime {
     if (this.#phase !== 'boot' || this.#closeApp) return;
     const queues = this.#workers.list.map(({ name }) => name).join(', ');
     const unconnected = `not ready: the Workers of ${this.#app} (${queues}) have no connection to their Redis yet`;
-    const message = queues === '' ? this.#noWorkers('runs') : unconnected;
+    const why = this.#trouble === '' ? '' : ` (${this.#trouble})`;
+    const message = queues === '' ? this.#noWorkers('runs') : `${unconnected}${why}`;
     this.#channel.send({ type: 'log', level: 'warn', message });
   }
 

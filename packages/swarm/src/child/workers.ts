@@ -43,6 +43,8 @@ export interface WorkersListener {
   onStaleEnd(job: ActiveJob): void;
   /** A run came to its end, and its job neither completed nor failed: it was delayed, or Redis has refused its end. */
   onOpenEnd(worker: BullWorker): void;
+  /** It has emitted an error: most are those of its connection. */
+  onTrouble(worker: BullWorker, error: unknown): void;
 }
 
 export class Workers {
@@ -144,8 +146,9 @@ export class Workers {
       if (!this.held.some((held) => held.worker === worker)) this.#listener.onEnded(info);
     });
     // a listener for `error` itself would keep BullMQ from printing what nobody else listens to
-    worker.on(errorMonitor, () => {
+    worker.on(errorMonitor, (error: unknown) => {
       this.logOf(worker).hadTrouble = true;
+      this.#listener.onTrouble(worker, error);
     });
     if (this.#quiet) this.#pause(worker, false);
     this.#listener.onStarted(worker, info);

@@ -88,7 +88,8 @@ export function decodeMaster(
     rttUs: numberOf(hash['rttUs'] === undefined ? null : Number(hash['rttUs'])),
     clockOffsetMs: numberOf(hash['clockOffsetMs'] === undefined ? null : Number(hash['clockOffsetMs'])),
   };
-  return { master, warnings };
+  const { rollError } = hash;
+  return { master: rollError === undefined ? master : { ...master, rollError }, warnings };
 }
 
 function decodeInfo(identity: string, fields: Fields | null): MasterInfo | null {

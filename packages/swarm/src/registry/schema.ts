@@ -148,6 +148,8 @@ export interface MasterRecord {
   rttUs: number | null;
   /** Redis's clock minus its host's, ms; null: not known yet, or written by a version that did not say it. */
   clockOffsetMs: number | null;
+  /** Why the last roll was given up; missing: it was not. */
+  rollError?: string | undefined;
 }
 
 /** One running job, as `swarm jobs --json` prints it. */
