@@ -6,9 +6,7 @@ import { figure, type Goal, type Table } from './report.js';
 import { jobsPerSecond, measureTurn, type Turn, warmUp } from './turns.js';
 
 /** V8 needs about as many to have compiled what is worth it. */
-const WARM_UP_JOBS = 6_000;
-/** Of each, a round. */
-const TURNS = 2;
+const WARM_UP_JOBS = 4_000;
 
 export interface Contest {
   title: string;
@@ -62,8 +60,8 @@ export const CONTESTS: readonly Contest[] = [
   },
 ];
 
-/** The n-th turns of all were next to each other. */
-export type Round = Map<FetcherKind, Turn[]>;
+/** A turn of each, next to each other. */
+export type Round = Map<FetcherKind, Turn>;
 
 /** @param onRound before each */
 export async function contestRounds(
@@ -72,10 +70,9 @@ export async function contestRounds(
   count: number,
   onRound: (round: number) => void,
 ): Promise<Round[]> {
-  const kinds: FetcherKind[] = ['stock', ...(Object.keys(contest.floors) as FetcherKind[])];
   const fetchers: Fetcher[] = [];
   try {
-    for (const kind of kinds) {
+    for (const kind of kindsOf(contest.floors)) {
       const { queueCount, concurrency, stockConcurrency } = contest;
       const places = kind === 'stock' ? stockConcurrency : concurrency;
       const options = { kind, name: `${kind}-${queueCount}-${places}`, queueCount, concurrency: places };
@@ -86,7 +83,8 @@ export async function contestRounds(
     const rounds: Round[] = [];
     for (let at = 0; at < count; at += 1) {
       onRound(at + 1);
-      rounds.push(await contestRound(fetchers, contest));
+      // neither always follows the other, nor comes first more often
+      rounds.push(await contestRound(at % 2 === 0 ? fetchers : fetchers.toReversed(), contest));
     }
     return rounds;
   } finally {
@@ -95,18 +93,15 @@ export async function contestRounds(
 }
 
 async function contestRound(fetchers: readonly Fetcher[], contest: Contest): Promise<Round> {
-  const round: Round = new Map(fetchers.map(({ kind }) => [kind, []]));
-  for (let turn = 0; turn < TURNS; turn += 1) {
-    // neither always follows the other, nor comes first more often
-    for (const fetcher of turn % 2 === 0 ? fetchers : fetchers.toReversed()) {
-      round.get(fetcher.kind)?.push(await measureTurn(fetcher, contest.jobsATurn, contest.jobMs));
-    }
+  const round: Round = new Map();
+  for (const fetcher of fetchers) {
+    round.set(fetcher.kind, await measureTurn(fetcher, contest.jobsATurn, contest.jobMs));
   }
   return round;
 }
 
-export function contestTable({ title }: Contest, rounds: readonly Round[]): Table {
-  const kinds = [...(rounds[0]?.keys() ?? [])];
+export function contestTable({ title, floors }: Contest, rounds: readonly Round[]): Table {
+  const kinds = kindsOf(floors);
   const turnsOf = (kind: FetcherKind): Turn[] => rounds.flatMap((round) => round.get(kind) ?? []);
   const row = (what: string, of: (turn: Turn) => number): string[] => {
     return [what, ...kinds.map((kind) => figure(median(turnsOf(kind).map(of))))];
@@ -139,10 +134,11 @@ export function contestGoals({ title, floors }: Contest, rounds: readonly Round[
 /** Of turns next to each other. */
 function ratios(rounds: readonly Round[], kind: FetcherKind): number[] {
   return rounds.flatMap((round) => {
-    const stock = round.get('stock') ?? [];
-    return (round.get(kind) ?? []).flatMap((turn, at) => {
-      const other = stock[at];
-      return other ? [jobsPerSecond(turn) / jobsPerSecond(other)] : [];
-    });
+    const [stock, turn] = [round.get('stock'), round.get(kind)];
+    return stock && turn ? [jobsPerSecond(turn) / jobsPerSecond(stock)] : [];
   });
+}
+
+function kindsOf(floors: Contest['floors']): FetcherKind[] {
+  return ['stock', ...(Object.keys(floors) as FetcherKind[])];
 }
