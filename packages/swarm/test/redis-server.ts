@@ -53,7 +53,7 @@ export async function startRedis({ args = [], port, configFile }: TestRedisOptio
     rmSync(directory, { recursive: true, force: true });
   };
   try {
-    await until(() => accepts(own), `redis-server listens on ${own}`, 10_000);
+    await until(() => answers(own), `redis-server answers on ${own}`, 10_000);
   } catch (error) {
     await stop();
     throw new Error(`${(error as Error).message}\n${output}`, { cause: error });
@@ -90,14 +90,17 @@ function isFree(port: number): Promise<boolean> {
   });
 }
 
-function accepts(port: number): Promise<boolean> {
+/** It listens before it has loaded what is on disk. */
+function answers(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1');
-    socket.once('connect', () => {
+    socket.once('connect', () => socket.write('PING\r\n'));
+    socket.once('data', (reply) => {
       socket.destroy();
-      resolve(true);
+      resolve(!reply.toString().startsWith('-LOADING'));
     });
     socket.once('error', () => resolve(false));
+    socket.once('close', () => resolve(false));
   });
 }
 
