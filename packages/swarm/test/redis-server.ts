@@ -24,6 +24,8 @@ export interface TestRedisOptions {
   port?: number;
   /** `--sentinel` needs a writable configuration file as its first argument. */
   configFile?: string;
+  /** Do not wait until it has loaded what is on disk; default false. */
+  loads?: boolean;
 }
 
 const running = new Set<ChildProcess>();
@@ -31,7 +33,8 @@ process.on('exit', () => {
   for (const server of running) server.kill('SIGKILL');
 });
 
-export async function startRedis({ args = [], port, configFile }: TestRedisOptions = {}): Promise<TestRedis> {
+export async function startRedis(options: TestRedisOptions = {}): Promise<TestRedis> {
+  const { args = [], port, configFile, loads = false } = options;
   const directory = mkdtempSync(join(tmpdir(), 'swarm-redis-'));
   const own = port ?? (await freePort());
   const first = configFile === undefined ? [] : [configFile];
@@ -53,7 +56,7 @@ export async function startRedis({ args = [], port, configFile }: TestRedisOptio
     rmSync(directory, { recursive: true, force: true });
   };
   try {
-    await until(() => answers(own), `redis-server answers on ${own}`, 10_000);
+    await until(() => answers(own, loads), `redis-server answers on ${own}`, 10_000);
   } catch (error) {
     await stop();
     throw new Error(`${(error as Error).message}\n${output}`, { cause: error });
@@ -91,13 +94,13 @@ function isFree(port: number): Promise<boolean> {
 }
 
 /** It listens before it has loaded what is on disk. */
-function answers(port: number): Promise<boolean> {
+function answers(port: number, mayLoad: boolean): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1');
     socket.once('connect', () => socket.write('PING\r\n'));
     socket.once('data', (reply) => {
       socket.destroy();
-      resolve(!reply.toString().startsWith('-LOADING'));
+      resolve(mayLoad || !reply.toString().startsWith('-LOADING'));
     });
     socket.once('error', () => resolve(false));
     socket.once('close', () => resolve(false));
