@@ -15,7 +15,7 @@ const sourceRoot = join(root, 'packages/swarm/src');
 /** Files at the top of src that make up a part. Each folder is a part of its own name. */
 const PART_OF_FILE = [
   [
-    /^(errors|protocol|death|units|suggest|identity|log|output-sink|child-options|statm|watchdog-protocol|line-reader|dump|duration-sketch)\.ts$/,
+    /^(errors|protocol|death|units|suggest|identity|log|output-sink|child-options|statm|secrets|watchdog-protocol|line-reader|dump|duration-sketch)\.ts$/,
     'shared',
   ],
   [/^(config|config-.*|options?|option-.*|app-path)\.ts$/, 'config'],

@@ -1,14 +1,15 @@
-/** Fault 33: the disk is full where the embedded Redis writes. It is said, children go on, and all of it heals. */
+/** Fault 33: the disk is full where the embedded Redis, or a profile, writes. It is said, children go on, and all of it heals. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { Queue } from 'bullmq';
 import { markedProcesses } from '../support/processes.js';
 import { temporaryDirectory } from '../support/programs.js';
+import { startRedis } from '../support/redis.js';
 import { processesIn } from '../support/state-home.js';
-import { Swarm } from '../support/swarm.js';
+import { Swarm, swarmCommand } from '../support/swarm.js';
 import { waitFor } from '../support/wait.js';
 
 /** $0: where it is mounted; $1: what is done before; the rest: the command. */
@@ -16,7 +17,11 @@ const MOUNT = 'mount -t tmpfs -o size=4m tmpfs "$0" && { eval "$1"; shift; exec 
 const FILL = 'dd if=/dev/zero of="$0/filler" bs=4k 2>/dev/null';
 
 /** A swarm whose state directory is on a small disk of its own; null: none can be mounted here. */
-async function start(t: TestContext, prepare = ':'): Promise<{ swarm: Swarm; disk: () => string } | null> {
+async function start(
+  t: TestContext,
+  prepare = ':',
+  env: Readonly<Record<string, string>> = {},
+): Promise<{ swarm: Swarm; disk: () => string } | null> {
   const directory = await temporaryDirectory(t);
   const command = ['unshare', '--mount', 'sh', '-c', MOUNT, directory, prepare] as const;
   const [first, ...rest] = command;
@@ -27,7 +32,7 @@ async function start(t: TestContext, prepare = ':'): Promise<{ swarm: Swarm; dis
   }
   const swarm = new Swarm('redis-url.mjs', {
     args: ['--count', '2'],
-    env: { XDG_STATE_HOME: directory, APP_QUEUE: 'q' },
+    env: { XDG_STATE_HOME: directory, APP_QUEUE: 'q', ...env },
     host: { name: 'small', command },
   });
   t.after(async () => {
@@ -100,5 +105,34 @@ describe('a full disk', () => {
     assert.equal(await swarm.exited(), 69);
     assert.match(swarm.stderr, /^swarm: SWARM_\w+: .*(ENOSPC|no space|No space)/i);
     t.diagnostic(swarm.stderr.trim());
+  });
+
+  it('where a profile or a heap snapshot goes: an error, no half of it, and supervision as ever', async (t) => {
+    const redis = await startRedis();
+    t.after(() => redis.close());
+    const where = ['--redis', redis.url];
+    const set = await start(t, ':', { REDIS_URL: redis.url });
+    if (!set) return;
+    const { swarm, disk } = set;
+    const [pid = 0, other = 0] = await swarm.ready(2);
+    const captures = join(disk(), 'swarm', 'captures');
+    // more than the disk has, whatever is on it
+    const heap = await swarmCommand(['heap', String(pid), ...where]);
+    assert.equal(heap.code, 1);
+    assert.match(heap.stderr, /heap failed: no heap snapshot: \S+\.heapsnapshot: ENOSPC/);
+    assert.deepEqual(readdirSync(captures), []);
+    const filler = fill(disk());
+    const profile = await swarmCommand(['profile', String(pid), '--for', '200ms', ...where]);
+    assert.equal(profile.code, 1);
+    assert.match(profile.stderr, /profile failed: no profile: \S+\.cpuprofile: ENOSPC/);
+    assert.deepEqual(readdirSync(captures), []);
+
+    process.kill(other, 'SIGKILL');
+    await swarm.line('exited', { pid: other });
+    await swarm.ready(2);
+    rmSync(filler);
+    const again = await swarmCommand(['profile', String(pid), '--for', '200ms', ...where]);
+    assert.deepEqual([again.code, readdirSync(captures).length], [0, 1], again.stderr);
+    assert.equal(await swarm.stop(), 0);
   });
 });

@@ -1,7 +1,7 @@
 /** Jobs that do not end in their time, although the loop of their child turns. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { createServer } from 'node:http';
+import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -53,6 +53,44 @@ describe('a job past its time', { concurrency: 2 }, () => {
     await trial.nothingLost(new Map([[swarm, 1]]));
     assert.equal(restarts(swarm), 0);
     assert.deepEqual(await trial.counters(id), { attempts: 1, starts: 1, stalled: 0 });
+  });
+
+  it('fails with what it waits for itself, without secrets, and with nothing of its neighbours', async (t) => {
+    const server = createServer(() => {});
+    t.after(() => server.closeAllConnections());
+    t.after(() => server.close());
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const trial = new StuckTrial(t, redis);
+    const swarm = trial.start(1, {
+      app: 'stuck-worker.mjs',
+      args: limits('kill', '3s'),
+      env: { APP_CONCURRENCY: '2' },
+    });
+    await swarm.ready(1);
+    const fetching = await trial.add({
+      hang: 'fetch',
+      url: `http://127.0.0.1:${port}/users/s3cret/x?token=s3cret`,
+    });
+    // the only one when it begins: so it is known whose the request is, on any Node
+    await trial.runs(fetching);
+    await waitFor('it asks', async () => (await connectionsOf(server)) > 0);
+    const waiting = await trial.add({ hang: 'never' });
+    await trial.runs(waiting);
+    const reasonOf = async (id: string): Promise<string> =>
+      waitFor(`${id} fails`, async () => (await trial.queue.getJob(id))?.failedReason);
+    assert.match(
+      await reasonOf(fetching),
+      new RegExp(`it may wait for GET http://127\\.0\\.0\\.1:${port}/users/… \\(sent, no answer yet`),
+    );
+    const reason = await reasonOf(waiting);
+    assert.match(reason, /the loop turns, and the job does not end: it has begun no request/);
+    assert.doesNotMatch(reason, /http:/);
+    const dumps = await trial.dumps();
+    assert.ok(dumps.length > 0);
+    assert.doesNotMatch(JSON.stringify([dumps, swarm.lines]), /s3cret/);
+    assert.equal(await swarm.stop(), 0);
   });
 
   for (const major of [5, 6] as const) {
@@ -189,3 +227,9 @@ describe('a job past its time', { concurrency: 2 }, () => {
     );
   });
 });
+
+function connectionsOf(server: Server): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.getConnections((error, count) => (error ? reject(error) : resolve(count)));
+  });
+}

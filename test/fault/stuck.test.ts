@@ -54,7 +54,8 @@ const HANGS: Record<string, Hang> = {
   exec: {
     kind: 'native',
     also: ({ native, processes }) => {
-      assert.match(native?.command ?? '', /sleep 612/);
+      // the program alone: command lines hold secrets
+      assert.match(native?.command ?? '', /^(sh|sleep)$/);
       assert.ok(processes.length > 0);
     },
   },

@@ -67,6 +67,8 @@ function redisUrlsOf(swarm: Swarm): string[] {
   );
 }
 
+const STARTED_AGAIN = 'the embedded Redis was gone, and is started again';
+
 describe('swarm without a Redis', () => {
   it('runs one of its own, says so, gives it to the children, and keeps its data', async (t) => {
     const home = await StateHome.make(t);
@@ -124,6 +126,60 @@ describe('swarm without a Redis', () => {
     assert.ok(isAlive(pid));
     assert.equal(await other.stop(), 0);
     await waitFor('the embedded Redis is gone', () => !isAlive(pid));
+  });
+
+  it('starts it again where it was when it is killed, and jobs go on', async (t) => {
+    const home = await StateHome.make(t);
+    const directory = await project(t, { 'worker.mjs': { app: 'redis-url.mjs' } });
+    const swarms = [1, 2].map(() => {
+      return home.start(null, { cwd: directory, args: ONE, env: { APP_QUEUE: 'mail' } });
+    });
+    await Promise.all(swarms.map((swarm) => swarm.ready(1)));
+    const queue = await producer(t, home, 'mail');
+    queue.on('error', () => {});
+    for (const nth of [1, 2]) {
+      const pid = home.redisPid as number;
+      const job = await GatedJob.add(t, queue);
+      process.kill(pid, 'SIGKILL');
+      const back = await waitFor('one of them has started it again', () => {
+        return swarms.flatMap((swarm) => swarm.all(STARTED_AGAIN))[nth - 1];
+      });
+      assert.notEqual(back['redis_pid'], pid);
+      assert.equal(home.redisPid, back['redis_pid']);
+      await job.open();
+      await job.result();
+    }
+    assert.equal(swarms.flatMap((swarm) => swarm.all(STARTED_AGAIN)).length, 2, 'by one of them, each time');
+    assert.ok(swarms.every((swarm) => swarm.all('exited').length === 0));
+    await queue.close();
+    for (const swarm of swarms) assert.equal(await swarm.stop(), 0);
+  });
+
+  it('is not stopped under a master, but by force, and then stays stopped', async (t) => {
+    const home = await StateHome.make(t);
+    const directory = await project(t, { 'worker.mjs': { app: 'redis-url.mjs' } });
+    const options = { cwd: directory, args: ONE, env: { APP_QUEUE: 'mail' } };
+    const swarm = home.start(null, options);
+    await swarm.ready(1);
+    const pid = home.redisPid as number;
+    const refused = await swarmCommand(['redis', 'stop'], home);
+    assert.equal(refused.code, 69);
+    assert.match(
+      refused.stderr,
+      new RegExp(
+        `SWARM_EMBEDDED_IN_USE: .*pid ${pid}.* is used by the master with pid ${swarm.pid} and .*--force`,
+      ),
+    );
+    assert.ok(isAlive(pid));
+    const forced = await swarmCommand(['redis', 'stop', '--force'], home);
+    assert.equal(forced.code, 0, forced.stderr);
+    await swarm.line('the embedded Redis was stopped by hand: it comes back when the next swarm is started');
+    assert.equal(home.redisPid, null);
+    const next = home.start(null, options);
+    await next.ready(1);
+    await swarm.line('registry is written again');
+    assert.deepEqual(swarm.all(STARTED_AGAIN), []);
+    for (const each of [swarm, next]) assert.equal(await each.stop(), 0);
   });
 
   it('leaves a REDIS_URL that is set to the program, when --redis embedded is meant', async (t) => {

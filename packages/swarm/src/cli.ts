@@ -12,11 +12,13 @@ import {
   printCompletions,
 } from './command-line.js';
 import type { RegistryCommandOptions } from './commands/registry-options.js';
+import { terminalScreen } from './commands/screen.js';
 import { type LoadConfigInput, loadConfig, loadConfigWithoutApp, loadSharedOptions } from './config.js';
 import { EXIT, SwarmError } from './errors.js';
 import { helpText } from './help.js';
 import { mindLostTerminals } from './lost-terminal.js';
 import { OPTION_NAMES, optionRow } from './options.js';
+import { maskSecrets } from './secrets.js';
 
 const LAST_OUTPUT_MS = 1_000;
 
@@ -33,6 +35,7 @@ async function main(args: readonly string[]): Promise<number> {
 
 async function dispatch(line: CommandLine): Promise<number> {
   const json = line.switches.has('json');
+  const screen = terminalScreen(line.switches.has('wide'));
   switch (line.command) {
     case 'run': {
       const { config } = await loadConfig(input(line));
@@ -57,20 +60,20 @@ async function dispatch(line: CommandLine): Promise<number> {
       });
     case 'ps':
       if (line.switches.has('by-job')) {
-        return (await import('./commands/ps-by-job.js')).psByJob(await registryOptions(line));
+        return (await import('./commands/ps-by-job.js')).psByJob(await registryOptions(line), screen);
       }
-      return (await import('./commands/ps.js')).ps(await registryOptions(line));
+      return (await import('./commands/ps.js')).ps(await registryOptions(line), screen);
     case 'top':
       return (await import('./commands/top.js')).top(await registryOptions(line));
     case 'jobs':
       if (line.switches.has('slow')) {
-        return (await import('./commands/slow-jobs.js')).slowJobs(await registryOptions(line));
+        return (await import('./commands/slow-jobs.js')).slowJobs(await registryOptions(line), screen);
       }
-      return (await import('./commands/jobs.js')).jobs(await registryOptions(line));
+      return (await import('./commands/jobs.js')).jobs(await registryOptions(line), screen);
     case 'limits': {
       const { limits } = await import('./commands/limits.js');
       const { parseLimit } = await import('./commands/deaths.js');
-      return limits({ ...(await registryOptions(line)), limit: parseLimit(line.values['limit']) });
+      return limits({ ...(await registryOptions(line)), limit: parseLimit(line.values['limit']) }, screen);
     }
     case 'deaths': {
       const { deaths, parseLimit } = await import('./commands/deaths.js');
@@ -79,7 +82,7 @@ async function dispatch(line: CommandLine): Promise<number> {
         all: line.switches.has('all'),
         of: line.words[0],
       };
-      return deaths({ ...(await registryOptions(line)), ...query });
+      return deaths({ ...(await registryOptions(line)), ...query }, screen);
     }
     case 'doctor': {
       const { doctor, parseConnections } = await import('./commands/doctor.js');
@@ -98,7 +101,7 @@ async function dispatch(line: CommandLine): Promise<number> {
       const { dumps } = await import('./commands/dump.js');
       const { parseLimit } = await import('./commands/deaths.js');
       const query = { limit: parseLimit(line.values['limit']), of: line.words[0] };
-      return dumps({ ...(await registryOptions(line)), ...query });
+      return dumps({ ...(await registryOptions(line)), ...query }, screen);
     }
     case 'profile':
     case 'heap': {
@@ -121,7 +124,8 @@ async function dispatch(line: CommandLine): Promise<number> {
     }
     case 'redis': {
       const action = (line.word ?? 'url') as 'url' | 'cli' | 'stop';
-      return (await import('./commands/redis.js')).redisCommand({ action, ...(await registryOptions(line)) });
+      const { redisCommand } = await import('./commands/redis.js');
+      return redisCommand({ action, force: line.switches.has('force'), ...(await registryOptions(line)) });
     }
     case 'completion':
       printCompletionScript();
@@ -171,10 +175,11 @@ function report(error: unknown, args: readonly string[]): number {
   const known = error instanceof SwarmError;
   const code = known ? error.code : 'SWARM_INTERNAL';
   const message = error instanceof Error ? error.message : String(error);
-  process.stderr.write(`swarm: ${code}: ${message}\n`);
+  const say = (text: string): void => void process.stderr.write(`${maskSecrets(text)}\n`);
+  say(`swarm: ${code}: ${message}`);
   if (error instanceof Error && (!known || debugging(args))) {
-    process.stderr.write(`${error.stack}\n`);
-    if (error.cause instanceof Error) process.stderr.write(`caused by ${error.cause.stack}\n`);
+    say(`${error.stack}`);
+    if (error.cause instanceof Error) say(`caused by ${error.cause.stack}`);
   }
   return known ? error.exitCode : EXIT.appFailed;
 }
@@ -190,12 +195,25 @@ function debugging(args: readonly string[]): boolean {
 function leave(code: number): void {
   process.exitCode = code;
   if (isMaster) setTimeout(() => process.exit(), LAST_OUTPUT_MS);
-  process.stdout.write('', () => process.stderr.write('', () => process.exit()));
+  // what could not be written is heard of a turn later
+  process.stdout.write('', () => process.stderr.write('', () => setImmediate(() => process.exit())));
 }
 
 mindLostTerminals();
-// Of a reader that is gone (`swarm ps | head -1`) nobody can be told.
-process.stdout.on('error', () => {});
+
+/** A command is there for what it prints. A master is not: its log has ways of its own. */
+function unprinted(error: NodeJS.ErrnoException): void {
+  if (isMaster) return;
+  // a reader that is gone (`swarm ps | head -1`) has what it wanted, and is told as little as by other programs
+  if (error.code === 'EPIPE') process.exit(EXIT.unread);
+  process.stderr.write(
+    `swarm: SWARM_UNWRITTEN: stdout cannot be written (${error.message}): make room there\n`,
+  );
+  process.exit(EXIT.unwritten);
+}
+
+process.stdout.on('error', unprinted);
+process.stderr.on('error', () => {});
 
 let isMaster = false;
 const args = process.argv.slice(2);

@@ -24,6 +24,7 @@ export interface CommandRow {
 
 const REGISTRY_OPTIONS = ['redis', 'redisTlsNoVerify', 'namespace', 'config', 'logLevel'] as const;
 const JSON_SWITCH = { json: 'one JSON document on stdout, and nothing else' };
+const TABLE_SWITCHES = { ...JSON_SWITCH, wide: 'nothing is cut to the width of the terminal' };
 
 const base = { usage: '', options: [], switches: {}, values: {}, takesApp: false, words: [], takes: [] };
 
@@ -55,7 +56,7 @@ export const COMMANDS = {
     usage: '[options]',
     describe: 'every process of the namespace, on all hosts',
     options: REGISTRY_OPTIONS,
-    switches: { ...JSON_SWITCH, 'by-job': 'which jobs leave memory behind, by name' },
+    switches: { ...TABLE_SWITCHES, 'by-job': 'which jobs leave memory behind, by name' },
     examples: [
       ['swarm ps', 'a table of masters and their children'],
       ['swarm ps --json | jq ".[].children[].pid"', 'for scripts'],
@@ -77,7 +78,7 @@ export const COMMANDS = {
     usage: '[options]',
     describe: 'the jobs that run now, and in which child',
     options: REGISTRY_OPTIONS,
-    switches: { ...JSON_SWITCH, slow: 'as multiples of what each usually takes, the largest first' },
+    switches: { ...TABLE_SWITCHES, slow: 'as multiples of what each usually takes, the largest first' },
     examples: [
       ['swarm jobs', 'a table, the oldest first'],
       ['swarm jobs --slow', 'which of them take unusually long?'],
@@ -89,7 +90,7 @@ export const COMMANDS = {
     usage: '[options]',
     describe: 'limiters used of late: who holds, who waits, how long',
     options: REGISTRY_OPTIONS,
-    switches: JSON_SWITCH,
+    switches: TABLE_SWITCHES,
     values: { limit: ['N', 'at most so many, the last used first (default: 1000)'] },
     examples: [
       ['swarm limits', 'a table, the last used first'],
@@ -101,7 +102,7 @@ export const COMMANDS = {
     usage: '[identity|pid] [options]',
     describe: 'how processes ended, and why; with one named, all of it',
     options: REGISTRY_OPTIONS,
-    switches: { ...JSON_SWITCH, all: 'those too that left as told, at a stop, a roll or a recycle' },
+    switches: { ...TABLE_SWITCHES, all: 'those too that left as told, at a stop, a roll or a recycle' },
     values: { limit: ['N', 'at most so many (default: 50)'] },
     takes: ['death?'],
     examples: [
@@ -124,7 +125,7 @@ export const COMMANDS = {
     usage: '[identity|pid] [options]',
     describe: 'stacks that were taken, of blocked children above all; with one named, all of it',
     options: REGISTRY_OPTIONS,
-    switches: JSON_SWITCH,
+    switches: TABLE_SWITCHES,
     values: { limit: ['N', 'at most so many (default: 50)'] },
     takes: ['child?'],
     examples: [
@@ -235,7 +236,7 @@ export const COMMANDS = {
     usage: '[cli|stop] [options]',
     describe: 'the embedded Redis: its URL; a client; stop it',
     options: REGISTRY_OPTIONS,
-    switches: JSON_SWITCH,
+    switches: { ...JSON_SWITCH, force: 'stop it although masters use it; they leave it stopped' },
     words: ['cli', 'stop'],
     examples: [
       ['REDIS_URL=$(swarm redis) node add-jobs.js', 'a producer on the same Redis'],

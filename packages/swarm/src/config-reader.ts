@@ -44,7 +44,7 @@ function optionType(name: OptionName): z.ZodMiniType<FileValue> {
 }
 
 async function evaluate(path: string): Promise<unknown> {
-  if (path.endsWith('.json')) return JSON.parse(await readFile(path, 'utf8'));
+  if (path.endsWith('.json')) return parseJson(await readFile(path, 'utf8'));
   const loaded: Record<string, unknown> = await import(pathToFileURL(path).href);
   let exported = loaded.default;
   // A module that was compiled to CommonJS has its default export one level down.
@@ -52,9 +52,20 @@ async function evaluate(path: string): Promise<unknown> {
   return typeof exported === 'function' ? exported() : exported;
 }
 
+/** V8 quotes the text around a mistake, and a password may be in it. */
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    const { message } = error as SyntaxError;
+    const told = message.replace(/, (?:\.\.\.)?".*" is not valid JSON$/s, ': this is not valid JSON');
+    throw new SyntaxError(told, { cause: error });
+  }
+}
+
 function parseContents(raw: unknown, shown: string): FileContents {
   if (!isObject(raw)) {
-    const got = raw === undefined ? 'nothing' : Array.isArray(raw) ? 'an array' : String(raw);
+    const got = raw === undefined ? 'nothing' : inWords(raw);
     const how = shown.endsWith('.json') ? 'holds' : 'has as its default export';
     throw bad(shown, `${how} ${got}, and it takes an object, or a function or a promise that gives one`);
   }
@@ -134,8 +145,11 @@ function expectedAt(path: readonly string[]): string {
   return what[path.length - 1] ?? 'something else';
 }
 
+/** Of what may hold anything, variables and URLs too, no more than its kind. */
 function inWords(value: unknown): string {
-  return JSON.stringify(value) ?? typeof value;
+  if (Array.isArray(value)) return 'an array';
+  if (value === null || typeof value === 'number' || typeof value === 'boolean') return String(value);
+  return value !== undefined && typeof value === 'object' ? 'an object' : `a ${typeof value}`;
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -72,6 +72,8 @@ export interface Config {
   jobTimeoutMs: number | null;
   /** What comes after that dump. */
   jobTimeoutAction: JobTimeoutAction;
+  /** Dumps hold command lines and URLs as they are, not the names of programs and hosts alone. */
+  dumpDetails: boolean;
   /** Exact deaths at which a job is failed for good; null: never. */
   quarantineAfter: number | null;
   nodeArguments: readonly string[];
@@ -256,6 +258,7 @@ function completeConfig(
     ...stuckLimitsOf(values),
     jobTimeoutMs: values.jobTimeout,
     jobTimeoutAction: values.jobTimeoutAction,
+    dumpDetails: values.dumpDetails,
     quarantineAfter: values.quarantineAfter === 'off' ? null : values.quarantineAfter,
     nodeArguments: values.nodeArgs,
     port: values.port,

@@ -3,7 +3,7 @@
  * on. One schema for all cases; what does not apply is null or empty. Field names are public:
  * `swarm dumps --json` prints them. Sizes are bytes, times epoch ms unless they say otherwise.
  *
- * It holds no local variables, no job data and no query strings.
+ * It holds no local variables, no job data and no query strings; of command lines and URLs, what `master/dump-details.ts` lets pass.
  */
 
 export const DUMP_KINDS = [
@@ -105,6 +105,8 @@ export interface StartedProcess {
   command: string;
   state: string;
   ageMs: number | null;
+  /** Which job started it, where that is known. */
+  job: { queue: string; id: string } | null;
 }
 
 export interface Heap {
@@ -251,16 +253,22 @@ export function summaryOf(dump: Told & Pick<DumpRecord, 'blockedMs'>): string {
   }
 }
 
-/** What a job may wait for: its own I/O, or where nobody knows whose it is, all. */
+/**
+ * What a job may wait for: what it has begun itself. Of anything else nothing is said, because this is also the reason of
+ * a job that fails, and what its neighbours do is none of its business.
+ */
 export function pendingText({ job, io, processes }: Pick<Findings, 'job' | 'io' | 'processes'>): string {
   const begun = io.filter(({ type, phase }) => type !== 'socket' || phase !== 'open');
-  const own = begun.filter((each) => job && each.job?.queue === job.queue && each.job.id === job.id);
+  const isOwn = (each: { job: { queue: string; id: string } | null }): boolean =>
+    job !== null && each.job?.queue === job.queue && each.job.id === job.id;
   const waits = [
-    ...(own.length > 0 ? own : begun.filter((each) => each.job === null)).map(ioText),
-    ...processes.map(({ command, pid }) => `${command} (pid ${pid})`),
+    ...begun.filter(isOwn).map(ioText),
+    ...processes.filter(isOwn).map(({ command, pid }) => `${command} (pid ${pid})`),
   ];
   if (waits.length > 0) return `it may wait for ${waits.slice(0, 3).join(', ')}`;
-  return 'no request, look-up or process is under way that could end it: a promise that nobody resolves, a lock, or a timer';
+  if ([...begun, ...processes].some((each) => each.job === null))
+    return 'what it waits for is not known: what is under way in its process cannot be told apart by job';
+  return 'it has begun no request, look-up or process that could end it: a promise that nobody resolves, a lock, or a timer';
 }
 
 /** `GET https://host/path?… (sent, no answer yet, 12.3 s)` */

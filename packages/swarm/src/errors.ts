@@ -1,6 +1,9 @@
+import { maskSecrets } from './secrets.js';
+
 /**
  * Every error that swarm itself raises. The `code` is stable and is what scripts and tests match; the
- * message names the option or key, the bound and the value got, and says what to do about it.
+ * message names the option or key, the bound and the value got, and says what to do about it. What it quotes (a value, what Redis
+ * or a config file says) may hold a password, which is left out.
  */
 export class SwarmError extends Error {
   override readonly name = 'SwarmError';
@@ -10,7 +13,7 @@ export class SwarmError extends Error {
   readonly exitCode: ExitCode;
 
   constructor(code: string, message: string, options: { exitCode: ExitCode; cause?: unknown }) {
-    super(message, 'cause' in options ? { cause: options.cause } : undefined);
+    super(maskSecrets(message), 'cause' in options ? { cause: options.cause } : undefined);
     this.code = code;
     this.exitCode = options.exitCode;
   }
@@ -28,8 +31,12 @@ export const EXIT = {
   unavailable: 69,
   /** The app cannot boot (EX_SOFTWARE). */
   appFailed: 70,
+  /** What a command had to say could not be written (EX_IOERR). */
+  unwritten: 74,
   /** Forced by a second INT. */
   forced: 130,
+  /** The reader of a command is gone, as a shell says it of those that SIGPIPE ends. */
+  unread: 141,
 } as const;
 
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];

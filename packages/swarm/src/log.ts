@@ -10,6 +10,7 @@
 import winston from 'winston';
 import type { LogFormat, LogLevel } from './config.js';
 import type { Dropped } from './output-sink.js';
+import { maskSecrets } from './secrets.js';
 
 export type LogFields = Record<string, string | number | boolean | null | undefined>;
 
@@ -210,18 +211,4 @@ export function escapeControls(text: string, colors: 'escape' | 'strip' | 'keep'
 
 function toHex(control: string): string {
   return control.charCodeAt(0).toString(16).padStart(2, '0');
-}
-
-/**
- * `://user:` and all up to the last @ before a space or the next URL, so that a password with a raw `/` or
- * `@` is caught whole. A port and a path are no password, even with an @ in the path.
- */
-const URL_PASSWORD = /(:\/\/(?:[^\s:/?#]+:(?!\d+[/?#])|:))(?:(?!:\/\/)\S)*@/gu;
-/** ioredis, for one, takes a password from the query as well. */
-const QUERY_SECRET = /([?&][\w-]*(?:password|passwd|secret|token)=)[^\s&#"']+/giu;
-
-/** Replaces the passwords of all URLs in a text by `***`. In doubt it hides too much. */
-export function maskSecrets(text: string): string {
-  if (!text.includes('://')) return text;
-  return text.replace(URL_PASSWORD, '$1***@').replace(QUERY_SECRET, '$1***');
 }

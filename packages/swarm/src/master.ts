@@ -20,6 +20,7 @@ import { orphansOf } from './recovery/predecessors.js';
 import { checkRedis } from './redis/checks.js';
 import { type ConnectionRole, connect, type RedisClient } from './redis/connect.js';
 import { type EmbeddedServer, startEmbedded } from './redis/embedded.js';
+import { EmbeddedKeeper } from './redis/keeper.js';
 import { resolveRedis } from './redis/resolve.js';
 import { stateDirectory } from './redis/state.js';
 import { parseRedisUrl, redactUrl } from './redis/url.js';
@@ -121,8 +122,10 @@ async function withRedis(
     return connect(parseRedisUrl(url, '--redis'), { name, role, tlsNoVerify: config.redisTlsNoVerify });
   };
   const client = open('registry', name);
+  let keeper: EmbeddedKeeper | null = null;
   try {
     const { version } = await check(client, url, config, log);
+    if (embedded) keeper = new EmbeddedKeeper(client, stateDirectory(), log);
     log.info(
       embedded
         ? 'Redis: an embedded one, as none was named (--redis URL or REDIS_URL names another)'
@@ -140,6 +143,7 @@ async function withRedis(
       isEmbedded: embedded !== null,
     });
   } finally {
+    keeper?.close();
     client.disconnect();
     await embedded?.stopIfUnused({ ownName: name }).catch((error: unknown) => {
       log.warn('the embedded Redis was not stopped', { error: String(error) });

@@ -238,6 +238,14 @@ export const OPTIONS = {
     fallback: 'dump',
     ...oneOf<JobTimeoutAction>('dump', 'abort', 'kill'),
   }),
+  dumpDetails: toggle({
+    flag: 'dump-details',
+    env: ['SWARM_DUMP_DETAILS'],
+    section: 'Jobs',
+    describe:
+      'dumps, and the reasons of jobs that fail for their timeout, have whole command lines and URL paths; else names of programs, and hosts with the first part of the path',
+    fallback: 'off',
+  }),
   quarantineAfter: value<number | 'off'>({
     flag: 'quarantine-after',
     env: ['SWARM_QUARANTINE_AFTER'],

@@ -1,13 +1,15 @@
 /** The command itself, as a process. What a master or a registry command does is tested where they are. */
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFile, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { parseCommandLine } from '../dist/command-line.js';
 import { COMMAND_NAMES } from '../dist/command-table.js';
+import { terminalScreen } from '../dist/commands/screen.js';
 
 const BIN = fileURLToPath(new URL('../bin/swarm.js', import.meta.url));
 const DEADLINE_MS = 30_000;
@@ -244,4 +246,67 @@ describe('the command line', () => {
   for (const [text, message] of refused) {
     it(`refuses: swarm ${text}`, () => assert.throws(() => parse(text), message));
   }
+});
+
+describe('what a command has to say', () => {
+  it('and cannot: a line, and exit 74', { skip: !existsSync('/dev/full') && 'there is no /dev/full' }, () => {
+    const full = openSync('/dev/full', 'w');
+    try {
+      for (const args of [
+        ['--help'],
+        ['--version'],
+        ['config', '--json'],
+        ['init', 'docker'],
+        ['completion'],
+      ]) {
+        const options = { cwd, env: { PATH: process.env['PATH'] }, timeout: DEADLINE_MS };
+        const { status, stderr } = spawnSync(process.execPath, [BIN, ...args], {
+          ...options,
+          stdio: ['ignore', full, 'pipe'],
+          encoding: 'utf8',
+        });
+        assert.equal(status, 74, args.join(' '));
+        assert.match(stderr, /^swarm: SWARM_UNWRITTEN: stdout cannot be written \(ENOSPC.*\n$/);
+      }
+    } finally {
+      closeSync(full);
+    }
+  });
+
+  it('and nobody reads: no word, and the exit code of those that SIGPIPE ends', async () => {
+    const child = spawn(process.execPath, [BIN, 'config'], {
+      cwd,
+      env: { PATH: process.env['PATH'] },
+      timeout: DEADLINE_MS,
+    });
+    child.stdout.destroy();
+    let said = '';
+    child.stderr.on('data', (text) => {
+      said += text;
+    });
+    const [code] = await once(child, 'close');
+    assert.deepEqual([code, said], [141, '']);
+  });
+
+  it('is cut to a terminal, and to nothing else', () => {
+    const width = (columns: string | undefined, isTTY: boolean, isWide?: boolean): number => {
+      const stdout = Object.getOwnPropertyDescriptor(process.stdout, 'isTTY');
+      const before = process.env['COLUMNS'];
+      Object.defineProperty(process.stdout, 'isTTY', { value: isTTY, configurable: true });
+      if (columns === undefined) delete process.env['COLUMNS'];
+      else process.env['COLUMNS'] = columns;
+      try {
+        return terminalScreen(isWide).width;
+      } finally {
+        if (stdout) Object.defineProperty(process.stdout, 'isTTY', stdout);
+        else Reflect.deleteProperty(process.stdout, 'isTTY');
+        if (before === undefined) delete process.env['COLUMNS'];
+        else process.env['COLUMNS'] = before;
+      }
+    };
+    assert.ok(width(undefined, false) > 10_000);
+    assert.ok(width('100', true, true) > 10_000);
+    assert.equal(width('100', false), 100);
+    if (!process.stdout.columns) assert.deepEqual([width('100', true), width(undefined, true)], [100, 80]);
+  });
 });

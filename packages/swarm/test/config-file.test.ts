@@ -134,6 +134,31 @@ describe('a file that is no configuration', () => {
     await failed('swarm.config.json', '{"count": ', /^swarm.config.json: .*JSON/);
   });
 
+  it('is not quoted where it may hold a password', async () => {
+    const secret = 's3cret';
+    for (const [name, text] of [
+      ['swarm.config.json', `{"redis": ${secret}}`],
+      ['swarm.config.json', `{"redis": "redis://:x@h", ${secret}`],
+      ['swarm.config.json', `"redis://:${secret}@h"`],
+      ['swarm.config.json', `{"groups": [{"env": {"PASSWORD": "${secret}"}}]}`],
+      ['swarm.config.json', `{"groups": {"mail": {"env": {"PASSWORD": ["${secret}"]}}}}`],
+      ['swarm.config.json', `{"redis://${secret}@h": 1}`],
+      ['swarm.config.mjs', `throw new Error("no database at postgres://${secret}@h/x")`],
+      ['swarm.config.mjs', `throw new Error("GET https://h/x?api_key=${secret}: 401")`],
+      ['swarm.config.mjs', `export default "redis://:${secret}@h"`],
+    ] as const) {
+      rmSync(join(directory, name === 'swarm.config.json' ? 'swarm.config.mjs' : 'swarm.config.json'), {
+        force: true,
+      });
+      const error = await load(name, text).then(
+        () => assert.fail(text),
+        (reason: Error) => reason,
+      );
+      assert.match(error.message, /^swarm\.config\./);
+      assert.doesNotMatch(error.message, /s3cret/, text);
+    }
+  });
+
   it('exports something else', async () => {
     const bad = (text: string, message: RegExp) =>
       refused('swarm.config.mjs', text, 'SWARM_BAD_CONFIG', message);
@@ -189,7 +214,7 @@ describe('a file that is no configuration', () => {
     await bad(
       '{"groups": {"mail": {"env": {"A": []}}}}',
       'SWARM_BAD_CONFIG',
-      /groups.mail.env.A .* a text, got \[\]/,
+      /groups.mail.env.A .* a text, got an array/,
     );
   });
 });

@@ -57,6 +57,7 @@ describe('loadConfig', () => {
       stuckKillAfterMs: 60_000,
       stuckKillMindsLocks: true,
       jobTimeoutMs: null,
+      dumpDetails: false,
       jobTimeoutAction: 'dump',
       quarantineAfter: 3,
       nodeArguments: [],

@@ -235,12 +235,15 @@ describe('doctor judges', () => {
   });
 
   it('heaps, arenas and jemalloc', () => {
-    const heap = { slot: 0, pid: 7, heapUsedBytes: 50e6, heapLimitBytes: 4e9 };
+    const heap = { slot: 0, pid: 7, heapUsedBytes: 50e6, heapLimitBytes: 4e9, isOurs: false };
     assert.equal(judgeHeaps({ children: [{ ...heap, bound: null }] }).status, 'ok');
     assert.match(
       judgeHeaps({ children: [{ ...heap, bound: { bytes: 512e6, what: 'x' } }] }).found,
       /may grow to 4000MB, and x is 512MB/,
     );
+    const low = { ...heap, heapLimitBytes: 290e6, bound: { bytes: 150e6, what: 'x' } };
+    assert.equal(judgeHeaps({ children: [low] }).status, 'warn');
+    assert.equal(judgeHeaps({ children: [{ ...low, isOurs: true }] }).status, 'ok');
     assert.match(
       judgeHeaps({ children: [{ ...heap, heapUsedBytes: 3.9e9, bound: null }] }).found,
       /nearly full/,

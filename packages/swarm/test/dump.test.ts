@@ -73,7 +73,7 @@ describe('what a dump comes to', () => {
       assert.notEqual(summaryOf(dumpRecord(1, { kind })), '');
   });
 
-  it('names the I/O of the job; of others only where nobody knows whose it is', () => {
+  it('names what the job has begun, and nothing of its neighbours', () => {
     const { job } = dumpRecord(1);
     const own = pendingIo('GET http://a/', { job: { queue: 'mail', id: '7' } });
     const others = pendingIo('GET http://b/', { job: { queue: 'mail', id: '8' } });
@@ -81,17 +81,23 @@ describe('what a dump comes to', () => {
     const open = pendingIo('', { type: 'socket', phase: 'open' });
     const text = (io: (typeof own)[]) => pendingText({ job, io, processes: [] });
     assert.equal(text([others, own]), 'it may wait for GET http://a/ (sent, no answer yet, 12.3 s)');
-    assert.equal(text([others, nobodys]), 'it may wait for GET http://c/ (sent, no answer yet, 12.3 s)');
-    assert.match(text([others, open]), /no request, look-up or process/);
-    const processes = [{ pid: 5, command: 'sleep 600', state: 'S', ageMs: 1 }];
-    assert.equal(pendingText({ job, io: [], processes }), 'it may wait for sleep 600 (pid 5)');
+    assert.match(text([others, open]), /^it has begun no request, look-up or process/);
+    assert.match(text([others, nobodys]), /^what it waits for is not known: .* by job$/);
+    const process = (id: string | null) => {
+      const whose = id === null ? null : { queue: 'mail', id };
+      return { pid: 5, command: 'sleep', state: 'S', ageMs: 1, job: whose };
+    };
+    const started = (id: string | null) => pendingText({ job, io: [], processes: [process(id)] });
+    assert.equal(started('7'), 'it may wait for sleep (pid 5)');
+    assert.match(started('8'), /^it has begun no/);
+    assert.match(started(null), /^what it waits for is not known/);
   });
 });
 
 describe('a dump as text', () => {
   it('is read as it was written', () => {
     const io = [pendingIo('GET http://a/?…', { peer: '10.0.0.1:80', job: { queue: 'mail', id: '7' } })];
-    const processes = [{ pid: 5, command: 'sleep 600', state: 'S', ageMs: 1 }];
+    const processes = [{ pid: 5, command: 'sleep', state: 'S', ageMs: 1, job: { queue: 'mail', id: '7' } }];
     const record = dumpRecord(1, { io, processes, native: NATIVE, notes: ['n'], job: null });
     assert.deepEqual(decodeDumpRecord(JSON.stringify(record)), record);
     assert.deepEqual(decodeDigest(JSON.parse(JSON.stringify(digestOf(record)))), digestOf(record));

@@ -21,7 +21,7 @@ const INFO = { identity: 'web1:1:aa', host: 'web1', tag: 'shop', node: '20.0.0' 
 const NO_PID = 2 ** 30;
 const FINDINGS = JSON.parse(JSON.stringify(dumpRecord(1))) as object;
 
-function setUp(t: TestContext, { watchdog = true, clockOffsetMs = 0 } = {}) {
+function setUp(t: TestContext, { watchdog = true, clockOffsetMs = 0, details = false } = {}) {
   t.mock.timers.reset();
   t.mock.timers.enable({ apis: ['setTimeout'] });
   const written: DumpRecord[] = [];
@@ -39,6 +39,7 @@ function setUp(t: TestContext, { watchdog = true, clockOffsetMs = 0 } = {}) {
     },
     clockOffsetMs: () => clockOffsetMs,
     blockOf: (identity) => blocks[identity],
+    details,
   });
   const child: Dumped = {
     identity: 'web1:5:cc',
@@ -141,12 +142,16 @@ describe('a dump', () => {
     assert.deepEqual([(await blocked)?.kind, (await blocked)?.job?.id], ['javascript', '7']);
   });
 
-  it('holds no password', async (t) => {
-    const { dumps, child, answer } = setUp(t);
-    const asked = dumps.request(child, 'command');
-    const command = 'psql postgres://me:secret@db/x';
-    answer({ ...FINDINGS, processes: [{ pid: 1, command, state: 'S', ageMs: 1 }] });
-    assert.doesNotMatch(JSON.stringify(await asked), /secret/);
+  it('holds no command line, and no password even where it may', async (t) => {
+    for (const details of [false, true]) {
+      const { dumps, child, answer, written, said } = setUp(t, { details });
+      const asked = dumps.request(child, 'command', null, ['see redis://me:secret@host']);
+      const command = 'psql postgres://me:secret@db/x';
+      answer({ ...FINDINGS, processes: [{ pid: 1, command, state: 'S', ageMs: 1, job: null }] });
+      const record = await asked;
+      assert.equal(record?.processes[0]?.command, details ? 'psql postgres://me:***@db/x' : 'psql');
+      assert.doesNotMatch(JSON.stringify([record, written, said]), /secret/);
+    }
   });
 
   it('explains the end of its block, and of no other', async (t) => {

@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import {
   chmodSync,
+  chownSync,
   existsSync,
+  lchownSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   statSync,
@@ -13,7 +16,7 @@ import {
 } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { Redis } from 'ioredis';
 import { SwarmError } from '../dist/errors.js';
@@ -26,7 +29,9 @@ import {
   stateDirectory,
   stopEmbedded,
 } from '../dist/redis/embedded.js';
+import { mayStart } from '../dist/redis/keeper.js';
 import { acquireLock } from '../dist/redis/lock.js';
+import { isServerTitle, readTitle } from '../dist/redis/server-title.js';
 import { startRedis, until } from './redis-server.js';
 
 const root = mkdtempSync(join(tmpdir(), 'swarm-embedded-'));
@@ -129,9 +134,43 @@ describe('resolveRedis', () => {
 describe('stateDirectory', () => {
   it('follows XDG_STATE_HOME when it is absolute', () => {
     assert.equal(stateDirectory({ XDG_STATE_HOME: '/var/state' }), '/var/state/swarm');
-    for (const env of [{}, { XDG_STATE_HOME: '' }, { XDG_STATE_HOME: 'relative' }]) {
+    const homeless = [{ HOME: '' }, { HOME: 'relative' }];
+    for (const env of [{}, { XDG_STATE_HOME: '' }, { XDG_STATE_HOME: 'relative' }, ...homeless]) {
       assert.match(stateDirectory(env), /^\/.*\/\.local\/state\/swarm$/);
     }
+  });
+});
+
+describe('the process of a pid file', () => {
+  it('is a server by its title, and ours by its port', () => {
+    assert.equal(isServerTitle('redis-server 127.0.0.1:23456', 23_456), true);
+    assert.equal(isServerTitle('/opt/homebrew/bin/valkey-server 127.0.0.1:23456', null), true);
+    assert.equal(isServerTitle('redis-server 127.0.0.1:6379', 23_456), false);
+    assert.equal(isServerTitle('/Applications/Safari.app/Contents/MacOS/Safari', 23_456), false);
+  });
+
+  it('is looked at with ps where there is no /proc', {
+    skip: spawnSync('ps', ['-p', '1']).error !== undefined && 'there is no ps',
+  }, async () => {
+    const nowhere = join(root, 'no-proc');
+    const server = await startRedis();
+    cleanups.push(server.stop);
+    const title = readTitle(server.pid, nowhere);
+    assert.equal(title !== null && isServerTitle(title, server.port), true, `${title}`);
+    // an old file may name anybody, or nobody
+    assert.equal(isServerTitle(readTitle(process.pid, nowhere) ?? 'redis-server', null), false);
+    assert.equal(readTitle(2 ** 22 - 1, nowhere), '');
+  });
+});
+
+describe('a server that was killed', () => {
+  it('is started again, but not for ever in a row', () => {
+    const minute = 60_000;
+    assert.equal(mayStart([], 0), true);
+    assert.equal(mayStart([0, 1, 2, 3], 4), true);
+    assert.equal(mayStart([0, 1, 2, 3, 4], 5), false);
+    assert.equal(mayStart([0, 1, 2, 3, 4], 4 * minute), false);
+    assert.equal(mayStart([0, 1, 2, 3, 4], 5 * minute), true);
   });
 });
 
@@ -322,6 +361,48 @@ describe('the embedded server', { concurrency: 4 }, () => {
     await first.stop();
     writeFileSync(join(stateDir, 'redis', 'appendonlydir', 'appendonly.aof.manifest'), 'nonsense\n');
     await failure(start(stateDir), 'SWARM_EMBEDDED_FAILED', /manifest.*redis\.log.*--redis URL/i);
+  });
+
+  it('is not stopped by hand under a master, but by force', async () => {
+    const stateDir = newStateDir();
+    const server = await start(stateDir);
+    const [master, producer] = [client(server.url), client(server.url)];
+    await master.client('SETNAME', 'swarm-master-4711-commands');
+    await producer.ping();
+    await failure(
+      stopEmbedded(stateDir),
+      'SWARM_EMBEDDED_IN_USE',
+      /the master with pid 4711 and \d other conn.*--force/,
+    );
+    assert.ok(isAlive(server.pid));
+    assert.equal((await stopEmbedded(stateDir, { force: true }))?.pid, server.pid);
+    // and whoever wants it back gets it back
+    const again = await start(stateDir);
+    assert.equal(existsSync(join(stateDir, 'redis.stopped')), false);
+    await again.stop();
+  });
+
+  it('uses no state directory of another user, nor one behind a link of theirs', {
+    skip: process.getuid?.() !== 0 && 'only root can give a directory away',
+  }, async () => {
+    const [theirs, linked, file] = [newStateDir(), newStateDir(), newStateDir()];
+    for (const path of [theirs, file]) mkdirSync(path, { recursive: true });
+    mkdirSync(dirname(linked), { recursive: true });
+    symlinkSync(file, linked);
+    lchownSync(linked, 12_345, 12_345);
+    const says =
+      /belongs to another user \(uid 12345, and swarm runs as uid 0\).*XDG_STATE_HOME.*--redis URL/;
+    const first = await start(file);
+    await first.stop();
+    writeFileSync(join(theirs, 'redis.conf'), readFileSync(join(file, 'redis.conf')));
+    chownSync(theirs, 12_345, 12_345);
+    for (const path of [theirs, linked]) {
+      await failure(start(path), 'SWARM_STATE_DIRECTORY', says);
+      await failure(embeddedUrl(path), 'SWARM_STATE_DIRECTORY', says);
+    }
+    assert.deepEqual(readdirSync(theirs), ['redis.conf']);
+    chownSync(join(file, 'redis.conf'), 12_345, 12_345);
+    await failure(start(file), 'SWARM_STATE_DIRECTORY', says);
   });
 
   it('says what is wrong with the state directory', async () => {

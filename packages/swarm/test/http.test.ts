@@ -301,6 +301,33 @@ describe('the server', () => {
     assert.equal((await ask(port, '/healthz')).status, 200);
   });
 
+  it('answers although hundreds are connected that ask nothing, and hangs up on these', async (t) => {
+    const { port } = await open(t, { '/healthz': () => page });
+    const sockets = Array.from({ length: 300 }, () => connect(port, '127.0.0.1'));
+    t.after(() => {
+      for (const socket of sockets) socket.destroy();
+    });
+    let closed = 0;
+    for (const socket of sockets) {
+      socket.on('error', () => {});
+      socket.on('close', () => {
+        closed += 1;
+      });
+      // half of a request: its end never comes
+      socket.write('GET /healthz HTTP/1.1\r\nHost: a\r\n');
+      socket.resume();
+    }
+    await Promise.all(
+      sockets.map((socket) => (socket.connecting ? once(socket, 'connect').catch(() => {}) : null)),
+    );
+    assert.deepEqual(await ask(port, '/healthz'), { status: 200, text: 'ok\n' });
+    // Node's own would take half a minute and more
+    const deadlineMs = performance.now() + 20_000;
+    while (closed < sockets.length && performance.now() < deadlineMs)
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    assert.equal(closed, sockets.length);
+  });
+
   it('says who has the port', async (t) => {
     const other = createServer().listen(0, '127.0.0.1');
     await once(other, 'listening');

@@ -9,9 +9,9 @@ import {
   type LogEntry,
   type LogFields,
   type LoggerOptions,
-  maskSecrets,
 } from '../dist/log.js';
 import type { Dropped } from '../dist/output-sink.js';
+import { maskSecrets } from '../dist/secrets.js';
 
 class FakeSink {
   readonly lines: string[] = [];
@@ -147,7 +147,9 @@ test('the password of any URL is masked, be it encoded or not', () => {
 test('a URL without a password is printed as it is', () => {
   for (const text of [
     'redis://localhost:6379/0',
-    'redis://user@host:6379/0',
+    'redis://user:password@host, as messages say it',
+    'https://host/search?page=2&keys=x',
+    'a setting of 3 = three',
     'https://registry.example:443/@scope/name@1.2.3',
     'file:///app/node_modules/.store/a@1.2.3/index.js:10:5',
     'unix:///run/redis.sock',
@@ -158,9 +160,34 @@ test('a URL without a password is printed as it is', () => {
   }
 });
 
+test('what stands where a password does is masked, whatever it is called', () => {
+  for (const [text, shown] of [
+    ['redis://SECRET@host:6379/0', 'redis://***@host:6379/0'],
+    ['https://host/x?api_key=SECRET&page=2', 'https://host/x?api_key=***&page=2'],
+    ['https://host/x?sig=SECRET', 'https://host/x?sig=***'],
+    ['https://host/x?access_token=SECRET#x', 'https://host/x?access_token=***#x'],
+    ['psql host=db password=SECRET user=me', 'psql host=db password=*** user=me'],
+    ['DB_PASSWORD=SECRET node app.js', 'DB_PASSWORD=*** node app.js'],
+    ['stripe.api-key = SECRET, and more', 'stripe.api-key = ***, and more'],
+  ] as const)
+    assert.equal(maskSecrets(text), shown);
+});
+
 test('masking takes linear time', () => {
   const startedMs = performance.now();
-  for (const piece of ['://a:', '://', 'a://b:c', '://:x@', '?a', '?password', 'a']) {
+  for (const piece of [
+    '://a:',
+    '://',
+    'a://b:c',
+    '://:x@',
+    '?a',
+    '?password',
+    'a',
+    '=a',
+    'a.',
+    'token=',
+    'pw_',
+  ]) {
     maskSecrets(`://${piece.repeat(400_000 / piece.length)}`);
   }
   assert.ok(performance.now() - startedMs < 5_000, `took ${performance.now() - startedMs} ms`);

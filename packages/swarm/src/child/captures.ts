@@ -14,6 +14,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { CaptureKind, ChildMessage, MasterMessage } from '../protocol.js';
 import { stateDirectory } from '../redis/state.js';
+import { checkOwner } from '../redis/state-owner.js';
 
 type Order = Extract<MasterMessage, { type: 'capture' }>;
 
@@ -150,13 +151,24 @@ class Output {
 /** In the first of these directories that takes it; a service of systemd's may have a /tmp of its own. */
 function openFile(name: string): { file: string; descriptor: number } {
   const { STATE_DIRECTORY: own = '' } = process.env;
-  const directories = [...own.split(':').filter(Boolean), stateDirectory()].map((path) =>
-    join(path, 'captures'),
-  );
+  const capturesIn = (path: string): string => {
+    checkOwner([path]);
+    const directory = join(path, 'captures');
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    return directory;
+  };
+  const places = [
+    ...own
+      .split(':')
+      .filter(Boolean)
+      .map((path) => () => capturesIn(path)),
+    () => capturesIn(stateDirectory()),
+    tmpdir,
+  ];
   let failure: unknown;
-  for (const directory of [...directories, tmpdir()]) {
+  for (const place of places) {
     try {
-      if (directory !== tmpdir()) mkdirSync(directory, { recursive: true, mode: 0o700 });
+      const directory = place();
       const file = join(directory, name);
       // never into a file, or through a link, that is there already
       return { file, descriptor: openSync(file, 'wx', 0o600) };

@@ -5,7 +5,7 @@
 import { getHeapStatistics } from 'node:v8';
 import type { Worker } from 'node:worker_threads';
 import type { DumpJob, Heap, PendingIo } from '../dump.js';
-import type { IoWatch } from './io-watch.js';
+import type { IoWatch, StartedFor } from './io-watch.js';
 import type { JobContext } from './job-context.js';
 
 const KEY = 'bullmq-swarm.dump';
@@ -49,6 +49,7 @@ export interface MainContext {
   /** Whose code runs is known, if it is a job's. */
   knowsJob: boolean;
   io: PendingIo[];
+  started: StartedFor[];
   resources: Record<string, number>;
   heap: Heap;
   elu: number | null;
@@ -76,6 +77,7 @@ export function provideContext({ context, io, elu, ownThread }: ContextParts): v
     return {
       knowsJob: context.isKept,
       io: io.list(),
+      started: io.started(),
       resources: countsOf(process.getActiveResourcesInfo()),
       heap: {
         usedBytes: heap.used_heap_size,

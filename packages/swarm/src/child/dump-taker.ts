@@ -16,6 +16,7 @@ import {
   SAMPLE_EXPRESSION,
 } from './dump-context.js';
 import { contextFacts, hasForeignFrame, nothing, onlyOne, sameJob, stackFacts } from './dump-facts.js';
+import type { StartedFor } from './io-watch.js';
 import { type BoardMemory, readJobBoard } from './job-board.js';
 import { type Cpu, cpuNow, whySilent, withCpu } from './main-cpu.js';
 import { MainInspector } from './main-inspector.js';
@@ -52,6 +53,8 @@ export class DumpTaker {
   readonly #parts: TakerParts;
   /** Its question waits for a native call to return. */
   #waiting: MainInspector | null = null;
+  /** Of the dump that is taken: who started which processes, as far as the main thread could be asked. */
+  #started: readonly StartedFor[] = [];
 
   constructor(parts: TakerParts) {
     this.#parts = parts;
@@ -60,8 +63,11 @@ export class DumpTaker {
   async take(): Promise<Findings> {
     const startMs = performance.now();
     const before = cpuNow();
+    this.#started = [];
     const found = await this.#look(before);
-    const processes = readStartedProcesses(process.pid);
+    const processes = readStartedProcesses(process.pid).map((each) => {
+      return { ...each, job: this.#started.find(({ pid }) => pid === each.pid)?.job ?? null };
+    });
     const native = withCpu(readNativeSide(process.pid, processes), before);
     return { ...found, native, processes, tookMs: Math.round(performance.now() - startMs) };
   }
@@ -105,6 +111,7 @@ export class DumpTaker {
     loop: BlockKind | null,
   ): Promise<Findings> {
     const context = parse<MainContext>(await within(inspector.evaluate(CONTEXT_EXPRESSION), CONTEXT_MS));
+    this.#started = Array.isArray(context?.started) ? context.started : [];
     const needsJob = context?.knowsJob === true && jobs.length > 1;
     const samples = [this.#sampleOf(first)];
     const isTold = (): boolean =>

@@ -4,6 +4,8 @@
  *
  * URLs are kept without query and without credentials: secrets are there.
  */
+
+import type { ChildProcess } from 'node:child_process';
 import { subscribe } from 'node:diagnostics_channel';
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
@@ -15,6 +17,11 @@ const MAX_KEPT = 1_000;
 const MAX_LISTED = 50;
 const MAX_TEXT = 300;
 const LOOKS_UP = 'looking up the name';
+
+export interface StartedFor {
+  pid: number;
+  job: JobRef;
+}
 
 interface Started {
   type: 'fetch' | 'http' | 'socket';
@@ -34,6 +41,8 @@ interface UndiciRequest {
 
 export class IoWatch {
   readonly #started = new Map<object, Started>();
+  /** Processes of which it is known who started them. */
+  readonly #processes = new Map<ChildProcess, JobRef>();
   readonly #currentJob: () => JobRef | null;
 
   /** @param currentJob whose code runs now */
@@ -61,6 +70,20 @@ export class IoWatch {
       socket.once('lookup', () => this.#advance(socket, 'connecting'));
       socket.once('close', () => this.#end(socket));
     });
+    subscribe('child_process', (message) => {
+      const { process: started } = message as { process: ChildProcess };
+      const job = this.#currentJob();
+      if (!job || this.#processes.size >= MAX_KEPT) return;
+      this.#processes.set(started, { queue: job.queue, id: job.id });
+      started.once('exit', () => this.#processes.delete(started));
+      // what could not be started closes without an exit
+      started.once('close', () => this.#processes.delete(started));
+    });
+  }
+
+  /** Who started which processes. */
+  started(): StartedFor[] {
+    return [...this.#processes].flatMap(([{ pid }, job]) => (pid === undefined ? [] : [{ pid, job }]));
   }
 
   /** Those that say most first: requests, then what connects, then open sockets, each the oldest first. */

@@ -7,7 +7,11 @@ import { redisUrlOf } from './registry-access.js';
 import type { RegistryCommandOptions } from './registry-options.js';
 import { jsonText, type Screen, terminalScreen } from './screen.js';
 
-export type RedisCommandOptions = RegistryCommandOptions & { action: 'url' | 'cli' | 'stop' };
+export type RedisCommandOptions = RegistryCommandOptions & {
+  action: 'url' | 'cli' | 'stop';
+  /** Stop it also under masters that use it. */
+  force?: boolean;
+};
 
 const CLIENTS = ['redis-cli', 'valkey-cli'];
 
@@ -23,14 +27,14 @@ export async function redisCommand(
   return 0;
 }
 
-async function stop({ redis, json }: RedisCommandOptions, screen: Screen): Promise<number> {
+async function stop({ redis, json, force = false }: RedisCommandOptions, screen: Screen): Promise<number> {
   if (redis !== null && redis !== 'embedded') {
     throw usageError(
       'SWARM_NOT_EMBEDDED',
       'swarm redis stop stops the embedded Redis only, and a Redis URL is set; leave out --redis and REDIS_URL, or give --redis embedded',
     );
   }
-  const stopped = await stopEmbedded(stateDirectory());
+  const stopped = await stopEmbedded(stateDirectory(), { force });
   if (json) await screen.print(jsonText(stopped ?? { pid: null, otherClients: 0 }));
   else if (stopped === null) await screen.print(`No embedded Redis runs (looked in ${stateDirectory()})`);
   else

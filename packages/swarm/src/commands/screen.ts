@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 
 export interface Screen {
-  /** Columns of the terminal. */
+  /** Columns to write in: those of the terminal; more than any text has, where nothing is to be cut. */
   width: number;
   /** Resolves when the text is handed over, so that an exit after it cuts nothing off. */
   print(text: string): Promise<void>;
@@ -11,15 +11,21 @@ export interface Screen {
 }
 
 const DEFAULT_WIDTH = 80;
+const NO_BOUND = 100_000;
 
-export function terminalScreen(): Screen {
+/**
+ * A pipe or a file has no columns: who reads it searches it, and what is cut off is not found.
+ * @param isWide no bound in a terminal either
+ */
+export function terminalScreen(isWide = false): Screen {
   const { stdout, stderr, env } = process;
   const fromEnv = Number(env['COLUMNS']);
+  const asked = fromEnv >= 20 ? Math.floor(fromEnv) : stdout.isTTY ? DEFAULT_WIDTH : NO_BOUND;
   return {
-    width: stdout.columns || (fromEnv >= 20 ? Math.floor(fromEnv) : DEFAULT_WIDTH),
+    width: isWide ? NO_BOUND : stdout.columns || asked,
     note: (text) => void stderr.write(`${text}\n`),
     async print(text) {
-      // A reader that closed early (`| head`) has what it wanted.
+      // then the whole command ends, see cli.ts
       const closed = once(stdout, 'error').then(() => {});
       const written = new Promise<void>((resolve) => {
         stdout.write(text.endsWith('\n') ? text : `${text}\n`, () => resolve());

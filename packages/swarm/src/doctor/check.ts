@@ -2,6 +2,7 @@
  * What a check of `swarm doctor` is: a thin gatherer of facts, and a pure judgement over them. A check that
  * cannot have its facts (CONFIG is forbidden, no systemd here) says so and is nobody's fault: it never warns.
  */
+import { maskSecrets } from '../secrets.js';
 import type { Examination } from './examination.js';
 
 /** `ok`: nothing is to be done. `warn`: works, and will hurt. `fail`: does not work, or loses jobs. */
@@ -58,7 +59,18 @@ export class NotLookedAt extends Error {
 
 export function defineCheck<Facts>({ name, section, gather, judge }: Check<Facts>): Examiner {
   const finding = ({ status, found, details = [], why, cure = [] }: Verdict, skipped: boolean): Finding => {
-    return { check: name, section, status, found, details, why: why ?? null, cure, skipped };
+    // what others have written is quoted: names of keys and queues, what Redis says, evidence of deaths
+    const [shown, quoted, todo] = [maskSecrets(found), details.map(maskSecrets), cure.map(maskSecrets)];
+    return {
+      check: name,
+      section,
+      status,
+      found: shown,
+      details: quoted,
+      why: why ?? null,
+      cure: todo,
+      skipped,
+    };
   };
   return {
     name,

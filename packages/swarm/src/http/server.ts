@@ -1,10 +1,11 @@
 /**
  * The master's door to orchestrators and Prometheus: three pages, all of them from memory, so that no child and no
- * Redis can keep an answer waiting. Who is slow to ask or to read is hung up on.
+ * Redis can keep an answer waiting. Who is slow to ask or to read is hung up on, and where there are too many, the one that has
+ * been silent for longest: connections that ask nothing, by mistake or on purpose, keep no probe out.
  */
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { usageError } from '../errors.js';
 
 export interface Page {
@@ -17,6 +18,8 @@ export type Pages = Readonly<Record<string, () => Page | Promise<Page>>>;
 
 const MAX_CONNECTIONS = 100;
 const REQUEST_WITHIN_MS = 5_000;
+/** Node's own is 30 s: so long would it take to see that those 5 s are over. */
+const LOOK_EVERY_MS = 1_000;
 const MAX_HEADER_BYTES = 8_192;
 
 export interface OpenServer {
@@ -30,10 +33,13 @@ export async function serve(
   pages: Pages,
   { port, host }: { port: number; host: string },
 ): Promise<OpenServer> {
-  const server = createServer({ maxHeaderSize: MAX_HEADER_BYTES }, (request, response) => {
+  const limits = { maxHeaderSize: MAX_HEADER_BYTES, connectionsCheckingInterval: LOOK_EVERY_MS };
+  const open = new OpenSockets();
+  const server = createServer(limits, (request, response) => {
+    open.heard(request.socket);
     void answer(pages, request, response);
   });
-  server.maxConnections = MAX_CONNECTIONS;
+  server.on('connection', (socket) => open.add(socket));
   server.requestTimeout = REQUEST_WITHIN_MS;
   server.headersTimeout = REQUEST_WITHIN_MS;
   server.setTimeout(2 * REQUEST_WITHIN_MS);
@@ -48,6 +54,22 @@ export async function serve(
       await new Promise((resolve) => server.close(resolve));
     },
   };
+}
+
+/** Those that were heard of last come last. */
+class OpenSockets {
+  readonly #sockets = new Set<Socket>();
+
+  add(socket: Socket): void {
+    this.#sockets.add(socket);
+    socket.once('close', () => this.#sockets.delete(socket));
+    const [silent] = this.#sockets;
+    if (this.#sockets.size > MAX_CONNECTIONS) silent?.destroy();
+  }
+
+  heard(socket: Socket): void {
+    if (this.#sockets.delete(socket)) this.#sockets.add(socket);
+  }
 }
 
 async function listen(server: Server, port: number, host: string): Promise<void> {

@@ -4,11 +4,11 @@
  */
 import type { DeathJob, DeathRecord, MemoryPoint } from '../death.js';
 import type { DumpDigest } from '../dump.js';
-import { maskSecrets } from '../log.js';
 import { type ChildHandle, isDrained } from '../process/child-handle.js';
 import type { Judgement } from '../process/exit-cause.js';
 import type { ActiveJob } from '../protocol.js';
 import type { MasterInfo } from '../registry/schema.js';
+import { maskSecrets } from '../secrets.js';
 import { DeathJobs, deathJob } from './death-jobs.js';
 
 const MAX_JOBS = 100;

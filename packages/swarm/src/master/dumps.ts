@@ -16,7 +16,7 @@ import {
   ioText,
   whereItHangs,
 } from '../dump.js';
-import { type Logger, maskSecrets } from '../log.js';
+import type { Logger } from '../log.js';
 import type { ChildHandle } from '../process/child-handle.js';
 import { readNativeSide, readStartedProcesses } from '../process/native-side.js';
 import { readStat } from '../process/proc.js';
@@ -27,6 +27,7 @@ import type { DumpStream } from '../registry/dump-stream.js';
 import type { MasterInfo } from '../registry/schema.js';
 import type { Block } from '../supervisor/stuck.js';
 import type { WatchdogMessage } from '../watchdog-protocol.js';
+import { publishedOf } from './dump-details.js';
 import { names, where } from './narrator.js';
 
 /** A watchdog that has not answered by then does not run. */
@@ -53,6 +54,8 @@ export interface DumpsParts {
   stream: Pick<DumpStream, 'add' | 'retry'>;
   clockOffsetMs: () => number;
   blockOf: (identity: string) => Block | undefined;
+  /** Command lines and URLs are published as they are. */
+  details: boolean;
 }
 
 interface DumpOrder {
@@ -167,16 +170,14 @@ export class Dumps {
   }
 
   #complete(child: Dumped, { about, notes, ...order }: DumpOrder, findings: Findings): DumpRecord {
-    const { info, clockOffsetMs } = this.#parts;
+    const { info, clockOffsetMs, details } = this.#parts;
     const offsetMs = clockOffsetMs();
     const shifted = (job: DumpJob): DumpJob => ({ ...job, startedAtMs: job.startedAtMs + offsetMs });
     const overdue = about && findings.jobs.find(({ queue, id }) => queue === about.queue && id === about.id);
     const isJobs = findings.kind === 'turning' && overdue;
     const job = isJobs ? overdue : findings.job;
     return {
-      ...findings,
-      ...masked(findings),
-      notes: [...findings.notes, ...notes],
+      ...publishedOf({ ...findings, notes: [...findings.notes, ...notes] }, details),
       kind: isJobs ? 'job' : findings.kind,
       job: job && shifted(job),
       jobs: findings.jobs.map(shifted),
@@ -260,14 +261,5 @@ function outside(child: Dumped, note: string | null): Findings {
     workerThreads: 0,
     notes: note === null ? [] : [note],
     tookMs: 0,
-  };
-}
-
-/** Command lines and URLs may hold passwords. */
-function masked({ native, processes, io }: Findings): Pick<Findings, 'native' | 'processes' | 'io'> {
-  return {
-    native: native && { ...native, command: native.command === null ? null : maskSecrets(native.command) },
-    processes: processes.map((each) => ({ ...each, command: maskSecrets(each.command) })),
-    io: io.map((each) => ({ ...each, what: maskSecrets(each.what) })),
   };
 }

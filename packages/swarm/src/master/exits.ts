@@ -3,10 +3,11 @@
  * and the judgement are there before the supervisor hears of the exit, because what it decides is carried out at once.
  */
 import type { Config } from '../config.js';
-import { type Logger, maskSecrets } from '../log.js';
+import type { Logger } from '../log.js';
 import { type ChildHandle, type Exit, isDrained } from '../process/child-handle.js';
 import { holdingsOf } from '../recovery/holdings.js';
 import type { LastDeath } from '../registry/schema.js';
+import { maskSecrets } from '../secrets.js';
 import type { Effect, SupervisorEvent } from '../supervisor/events.js';
 import type { KillReason } from '../supervisor/state.js';
 import { bootError, whyEnded } from './boot-error.js';

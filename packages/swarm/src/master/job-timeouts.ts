@@ -195,9 +195,15 @@ function reasonOf({ job, clock, limit }: Watched, dump: DumpRecord | null): stri
   );
 }
 
-/** A dump that was taken for another job of the same child says as much about this one. */
+/**
+ * A dump that was taken for another job of the same child says as much about this one, but where the loop stands: in which code
+ * is said only of the job whose code it is.
+ */
 function asAbout({ queue, id }: ActiveJob, dump: DumpRecord): DumpRecord {
-  const isTurning = dump.kind === 'job' || dump.kind === 'turning';
-  const job = dump.jobs.find((other) => other.queue === queue && other.id === id);
-  return isTurning && job ? { ...dump, kind: 'job', job } : dump;
+  const isThis = (other: { queue: string; id: string } | null): boolean =>
+    other?.queue === queue && other.id === id;
+  const job = dump.jobs.find(isThis);
+  if (dump.kind === 'job' || dump.kind === 'turning') return job ? { ...dump, kind: 'job', job } : dump;
+  if (isThis(dump.job)) return dump;
+  return { ...dump, stack: [], tops: [], native: null, isAfterBlock: false };
 }

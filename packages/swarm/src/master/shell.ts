@@ -162,6 +162,7 @@ export class MasterShell {
       stream: parts.dumpStream,
       clockOffsetMs: () => this.#reporter.clockOffsetMs,
       blockOf: (identity) => this.#state.blocks[identity],
+      details: config.dumpDetails,
     });
     this.#jobTimeouts = new JobTimeouts({
       config,

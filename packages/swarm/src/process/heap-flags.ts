@@ -20,6 +20,8 @@ import type { Limits } from '../supervisor/limits.js';
 
 const MIB = 2 ** 20;
 const MIN_OLD_SPACE_MIB = 256;
+/** With a memory limit, however low, a heap may be as large as this. */
+export const HEAP_FLOOR_BYTES = MIN_OLD_SPACE_MIB * MIB;
 const MIN_SEMI_SPACE_MIB = 2;
 const MAX_SEMI_SPACE_MIB = 16;
 /** Three semi-spaces of a sixty-fourth each are a twentieth. */

@@ -43,7 +43,7 @@ export function readNativeSide(pid: number, processes: readonly StartedProcess[]
   };
 }
 
-/** What the process has started, and is still there: the oldest first. */
+/** What the process has started, and is still there: the oldest first. For which job, the process alone knows. */
 export function readStartedProcesses(pid: number): StartedProcess[] {
   const uptimeMs = Number.parseFloat(read('/proc/uptime') ?? '') * 1_000;
   const pids = listOf(`/proc/${pid}/task`).flatMap((tid) =>
@@ -60,6 +60,7 @@ export function readStartedProcesses(pid: number): StartedProcess[] {
         command: command.slice(0, MAX_COMMAND_LENGTH),
         state: stat.state,
         ageMs: Number.isFinite(ageMs) ? Math.max(0, ageMs) : null,
+        job: null,
       },
     ];
   });

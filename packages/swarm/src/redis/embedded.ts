@@ -10,13 +10,14 @@
  * Rejected: a server per master (producers and the next master could not find the jobs), and
  * `daemonize yes` (its early failures would only be in a log).
  */
-import { readFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { redisError, SwarmError } from '../errors.js';
 import { isAlive } from '../process/proc.js';
-import { type EmbeddedLog, launch, SERVER_NAMES, startFailed } from './launch.js';
-import { acquireLock, codeOf } from './lock.js';
+import { type EmbeddedLog, launch, startFailed } from './launch.js';
+import { acquireLock } from './lock.js';
 import { Probe } from './probe.js';
+import { isServerTitle, readTitle } from './server-title.js';
 import {
   freePort,
   pathsIn,
@@ -35,6 +36,8 @@ export interface EmbeddedOptions {
   /** Usually `stateDirectory()`. */
   stateDir: string;
   log: EmbeddedLog;
+  /** Only with the port and password that it had: programs know these. */
+  mustBeSame?: boolean;
 }
 
 export interface EmbeddedServer {
@@ -56,6 +59,8 @@ export interface EmbeddedServer {
   close(): void;
 }
 
+/** What a master calls its connections; see master.ts. */
+const MASTER_NAME = /^swarm-master-(\d+)/;
 const LOCK_TIMEOUT_MS = 20_000;
 const STOP_TIMEOUT_MS = 5_000;
 const POLL_MS = 50;
@@ -70,7 +75,8 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedS
     return await underLock(paths, async () => {
       const found = await findRunning(paths, options);
       if ('probe' in found) return handle(paths, found.settings, found.probe, true);
-      const settings = await launch(paths, found.settings, options.log);
+      const settings = await launch(paths, found.settings, options);
+      rmSync(paths.stopped, { force: true });
       const probe = await Probe.open(settings, paths.config);
       if (!probe.ok) throw startFailed(paths, `it does not answer (${probe.reason})`);
       options.log(
@@ -95,18 +101,40 @@ export async function embeddedUrl(stateDir: string): Promise<string | null> {
   return urlOf(settings);
 }
 
-/** Stops this state directory's server; its data stays. Returns null when none runs. */
-export async function stopEmbedded(stateDir: string): Promise<{ pid: number; otherClients: number } | null> {
+/**
+ * Stops this state directory's server; its data stays. Returns null when none runs.
+ *
+ * @param options `force`: also under masters that use it, and these leave it stopped
+ */
+export async function stopEmbedded(
+  stateDir: string,
+  { force = false }: { force?: boolean } = {},
+): Promise<{ pid: number; otherClients: number } | null> {
   const paths = pathsIn(stateDir);
   const settings = settingsOrNone(paths);
   if (settings === null) return null;
   return await underLock(paths, async () => {
     const probe = await Probe.open(settings, paths.config);
     if (!probe.ok) return null;
-    const otherClients = await probe.otherClients();
+    const users = await probe.otherNames();
+    const masters = [...new Set(users.flatMap((name) => MASTER_NAME.exec(name)?.[1] ?? []))];
+    if (masters.length > 0 && !force) {
+      probe.close();
+      throw inUse(probe.pid, masters, users.filter((name) => !MASTER_NAME.test(name)).length);
+    }
+    if (masters.length > 0) writeFileSync(paths.stopped, '', { mode: 0o600 });
     await shutDown(probe);
-    return { pid: probe.pid, otherClients };
+    return { pid: probe.pid, otherClients: users.length };
   });
+}
+
+function inUse(pid: number, masters: readonly string[], others: number): SwarmError {
+  const who = `${masters.length === 1 ? 'the master with pid' : 'masters with pids'} ${masters.join(', ')}`;
+  const also = others === 0 ? '' : ` and ${others} other ${others === 1 ? 'connection' : 'connections'}`;
+  return redisError(
+    'SWARM_EMBEDDED_IN_USE',
+    `the embedded Redis (pid ${pid}) is used by ${who}${also}; stop these first (swarm stop all), or stop it under them with --force`,
+  );
 }
 
 function settingsOrNone(paths: StatePaths): Settings | null {
@@ -114,7 +142,7 @@ function settingsOrNone(paths: StatePaths): Settings | null {
     const settings = readSettings(paths);
     return typeof settings === 'string' ? null : settings;
   } catch (error) {
-    throw stateError(paths.directory, error);
+    throw error instanceof SwarmError ? error : stateError(paths.directory, error);
   }
 }
 
@@ -138,8 +166,10 @@ async function underLock<T>(paths: StatePaths, work: () => Promise<T>): Promise<
 type Running = { settings: Settings; probe: Probe } | { settings: Settings | null };
 
 /** Under the lock. Without a probe: no server runs on this data, and one may be started. */
-async function findRunning(paths: StatePaths, { log }: EmbeddedOptions): Promise<Running> {
+async function findRunning(paths: StatePaths, { log, mustBeSame }: EmbeddedOptions): Promise<Running> {
   const settings = readSettings(paths);
+  if (mustBeSame && typeof settings === 'string')
+    throw startFailed(paths, `${paths.config} is gone or damaged`);
   if (settings === 'none') {
     await previousGone(paths, null);
     return { settings: null };
@@ -153,6 +183,7 @@ async function findRunning(paths: StatePaths, { log }: EmbeddedOptions): Promise
   if (probe.ok) return { settings, probe };
   await previousGone(paths, settings.port);
   if (probe.reason !== 'ECONNREFUSED') {
+    if (mustBeSame) throw startFailed(paths, `its port ${settings.port} is in use by something else`);
     const port = await freePort();
     log(
       'warn',
@@ -188,18 +219,11 @@ function pidIn(pidFile: string): number | null {
   }
 }
 
-/** Redis titles itself `redis-server 127.0.0.1:<port>`; where titles cannot be read, a living pid is believed. */
+/** Redis titles itself `redis-server 127.0.0.1:<port>`; where no title can be read, a living pid is believed. */
 function isServer(pid: number, port: number | null): boolean {
   if (!isAlive(pid)) return false;
-  try {
-    const title = readFileSync(`/proc/${pid}/cmdline`, 'utf8');
-    return (
-      SERVER_NAMES.some((name) => title.includes(name)) &&
-      (port === null || title.includes(`:${port}`) || !/:\d/.test(title))
-    );
-  } catch (error) {
-    return codeOf(error) === 'ENOENT' ? process.platform !== 'linux' : true;
-  }
+  const title = readTitle(pid);
+  return title === null || isServerTitle(title, port);
 }
 
 function handle(paths: StatePaths, settings: Settings, held: Probe, reused: boolean): EmbeddedServer {

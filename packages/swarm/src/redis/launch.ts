@@ -15,14 +15,19 @@ const START_TIMEOUT_MS = 15_000;
 const POLL_MS = 50;
 
 /** Returns the settings of a server that listens: the kept ones, unless their port is taken. */
-export async function launch(paths: StatePaths, kept: Settings | null, log: EmbeddedLog): Promise<Settings> {
+export async function launch(
+  paths: StatePaths,
+  kept: Settings | null,
+  { log, mustBeSame = false }: { log: EmbeddedLog; mustBeSame?: boolean },
+): Promise<Settings> {
   const binary = findServer(process.env['PATH'] ?? '');
   let settings = kept ?? { port: await freePort(), password: newPassword() };
   for (let attempt = 1; ; attempt += 1) {
     writeSettings(paths, settings);
     const outcome = await spawnServer(binary, paths, settings);
     if (outcome === 'up') return settings;
-    if (!/Address already in use/i.test(outcome) || attempt === 3) throw startFailed(paths, outcome);
+    if (!/Address already in use/i.test(outcome) || mustBeSame || attempt === 3)
+      throw startFailed(paths, outcome);
     settings = { ...settings, port: await freePort() };
     log('warn', `the port of the embedded Redis is taken; it moves to ${settings.port}`);
   }

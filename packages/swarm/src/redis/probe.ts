@@ -70,14 +70,19 @@ export class Probe {
 
   /** Connections other than this one, and other than those that are named `ownName`, or that and more after a hyphen. */
   async otherClients(ownName?: string): Promise<number> {
+    return (await this.otherNames(ownName)).length;
+  }
+
+  /** What these are called; one that has no name is the empty text. */
+  async otherNames(ownName?: string): Promise<string[]> {
     const ownId = String(await this.#client.client('ID'));
     const list = String(await this.#client.client('LIST'));
-    return list.split('\n').filter((line) => {
+    return list.split('\n').flatMap((line) => {
       const id = /^id=(\d+)/.exec(line)?.[1];
       const name = /(?:^| )name=(\S*)/.exec(line)?.[1] ?? '';
       const isOwn = ownName !== undefined && (name === ownName || name.startsWith(`${ownName}-`));
-      return id !== undefined && id !== ownId && !isOwn;
-    }).length;
+      return id !== undefined && id !== ownId && !isOwn ? [name] : [];
+    });
   }
 
   /** Resolves when the server has hung up; throws when it refuses, e.g. because it cannot write. */

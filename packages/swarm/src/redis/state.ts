@@ -5,21 +5,25 @@
  *   <state>/redis.conf   0600, port and password
  *   <state>/redis.lock   while a master looks for, starts or stops the server
  *   <state>/redis.log    what the server says
+ *   <state>/redis.stopped  it was stopped under its masters, and is not to come back by itself
  *   <state>/redis/       0700, its data
  */
 import { randomBytes, randomInt } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { homedir } from 'node:os';
+import { userInfo } from 'node:os';
 import { dirname, join } from 'node:path';
 import { redisError, type SwarmError } from '../errors.js';
 import { codeOf } from './lock.js';
+import { checkOwner } from './state-owner.js';
 
 export interface StatePaths {
   directory: string;
   config: string;
   lock: string;
   log: string;
+  /** There while the server is to stay stopped. */
+  stopped: string;
   data: string;
   pidFile: string;
 }
@@ -29,10 +33,28 @@ export interface Settings {
   password: string;
 }
 
-/** `$XDG_STATE_HOME/swarm`, else `~/.local/state/swarm`. The XDG rules ignore a relative path. */
+/**
+ * `$XDG_STATE_HOME/swarm`, else `~/.local/state/swarm`. The XDG rules ignore a relative path; so is a HOME that is empty or
+ * relative, which would make one directory of each in which swarm is started. Throws `SWARM_STATE_DIRECTORY` where there is no home.
+ */
 export function stateDirectory(env: NodeJS.ProcessEnv = process.env): string {
   const base = env['XDG_STATE_HOME'];
-  return base?.startsWith('/') ? join(base, 'swarm') : join(homedir(), '.local', 'state', 'swarm');
+  if (base?.startsWith('/')) return join(base, 'swarm');
+  const home = [() => env['HOME'], () => userInfo().homedir].map(tried).find((path) => path?.startsWith('/'));
+  if (home) return join(home, '.local', 'state', 'swarm');
+  throw redisError(
+    'SWARM_STATE_DIRECTORY',
+    `this user has no home directory (HOME is ${JSON.stringify(env['HOME'] ?? null)}) to keep an embedded Redis in; set XDG_STATE_HOME to an absolute path, or name a Redis with --redis URL`,
+  );
+}
+
+/** A user that is in no list of users has no information. */
+function tried(read: () => string | undefined): string | undefined {
+  try {
+    return read();
+  } catch {
+    return undefined;
+  }
 }
 
 export function pathsIn(stateDir: string): StatePaths {
@@ -42,6 +64,7 @@ export function pathsIn(stateDir: string): StatePaths {
     config: join(stateDir, 'redis.conf'),
     lock: join(stateDir, 'redis.lock'),
     log: join(stateDir, 'redis.log'),
+    stopped: join(stateDir, 'redis.stopped'),
     data,
     pidFile: join(data, 'redis.pid'),
   };
@@ -53,10 +76,12 @@ export function urlOf({ port, password }: Settings): string {
 
 /** Makes the directories, for this user alone. */
 export function prepareState(paths: StatePaths): void {
+  checkOwner([paths.directory, paths.data]);
   for (const directory of [paths.directory, paths.data]) {
     makeDirectory(directory);
     chmodSync(directory, 0o700);
   }
+  checkOwner([paths.directory, paths.data, paths.config]);
 }
 
 /** Not mkdir's own `recursive`: below a parent that answers ENOENT to everything (/proc), Node 20 tries for ever. */
@@ -73,6 +98,7 @@ function makeDirectory(path: string): void {
 
 /** `damaged`: the file is there, without a port or a password. */
 export function readSettings(paths: StatePaths): Settings | 'none' | 'damaged' {
+  checkOwner([paths.directory, paths.config]);
   let text: string;
   try {
     text = readFileSync(paths.config, 'utf8');

@@ -56,6 +56,7 @@ export const REDIS_URL_FORMS = [
   'unix:///path/to/socket[?db=N]',
 ].join(', ');
 
+const QUERY_KEY = /^[A-Za-z]{1,24}$/;
 const DEFAULT_PORT = 6379;
 const DEFAULT_SENTINEL_PORT = 26379;
 const HOST = /^(?:\[[0-9a-f:.]+(?:%[\w.-]+)?\]|[\p{L}\p{N}._-]+)(?::(\d{1,5}))?$/iu;
@@ -194,7 +195,12 @@ export function redactUrl(url: string): string {
   const hosts = parts.hosts.split(',');
   const hostsShown = parts.hosts === '' || hosts.every((host) => HOST.test(host)) ? parts.hosts : '***';
   const query = [...parts.query].map(([key, value]) =>
-    key === 'db' || key === 'family' ? `${key}=${value}` : `${key}=***`,
+    // a password without a name stands where a key would
+    key === 'db' || key === 'family'
+      ? `${key}=${value}`
+      : QUERY_KEY.test(key) && value !== ''
+        ? `${key}=***`
+        : '***',
   );
   const userinfo = parts.userinfo === null || parts.userinfo === '' ? '' : '***@';
   return `${parts.scheme}://${userinfo}${hostsShown}${parts.path}${query.length ? `?${query.join('&')}` : ''}`;

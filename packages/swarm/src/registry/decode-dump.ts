@@ -133,22 +133,27 @@ function decodeNative(fields: Fields | null): NativeSide | null {
 function decodeProcess(value: unknown): StartedProcess | null {
   const fields = fieldsOf(value);
   if (!fields) return null;
-  const { pid, command, state, ageMs } = fields;
-  return { pid: count(pid), command: text(command), state: text(state), ageMs: numberOf(ageMs) };
+  const { pid, command, state, ageMs, job } = fields;
+  const process = { pid: count(pid), command: text(command), state: text(state), ageMs: numberOf(ageMs) };
+  return { ...process, job: decodeJobRef(job) };
+}
+
+function decodeJobRef(value: unknown): { queue: string; id: string } | null {
+  const { queue, id } = fieldsOf(value) ?? {};
+  return typeof queue === 'string' && typeof id === 'string' ? { queue, id } : null;
 }
 
 function decodeIo(value: unknown): PendingIo | null {
   const fields = fieldsOf(value);
   const type = oneOf<PendingIo['type']>(IO_TYPES, fields?.['type']);
   if (!fields || type === null) return null;
-  const { queue, id } = fieldsOf(fields['job']) ?? {};
   return {
     type,
     what: text(fields['what']),
     peer: textOrNull(fields['peer']),
     phase: text(fields['phase']),
     ageMs: numberOf(fields['ageMs']),
-    job: typeof queue === 'string' && typeof id === 'string' ? { queue, id } : null,
+    job: decodeJobRef(fields['job']),
   };
 }
 

@@ -1,6 +1,8 @@
 /** Does V8 know how much memory there is? */
+import { HEAP_FLOOR_BYTES } from '../../process/heap-flags.js';
 import { formatBytes } from '../../units.js';
 import { defineCheck, NotLookedAt, type Problem, type Verdict, verdictOf } from '../check.js';
+import type { FleetGroup } from '../fleet.js';
 
 export interface HeapFacts {
   children: readonly ChildHeap[];
@@ -13,6 +15,8 @@ export interface ChildHeap {
   heapLimitBytes: number;
   /** What the child may take before somebody kills it; null: anything. */
   bound: { bytes: number; what: string } | null;
+  /** Nobody but swarm has chosen the heap's limit, and none would be lower. */
+  isOurs: boolean;
 }
 
 /** swarm puts the old space where the hard limit is, and V8's limit counts the young space as well. */
@@ -28,10 +32,9 @@ export const heapLimits = defineCheck<HeapFacts>({
       const cgroup = exam.machine.memoryLimit(fleet.pid ?? 'self');
       return fleet.children.flatMap(({ slot, pid, group, heapUsedBytes, heapLimitBytes }): ChildHeap[] => {
         if (heapUsedBytes === null || heapLimitBytes === null) return [];
-        const hardBytes = fleet.groups.find(({ name }) => name === group)?.maxMemoryHardBytes ?? null;
-        return [
-          { slot, pid, heapUsedBytes, heapLimitBytes, bound: boundOf(hardBytes, cgroup?.value ?? null) },
-        ];
+        const limits = fleet.groups.find(({ name }) => name === group);
+        const bound = boundOf(limits ?? null, cgroup?.value ?? null);
+        return [{ slot, pid, heapUsedBytes, heapLimitBytes, bound, isOurs: isOurs(limits, heapLimitBytes) }];
       });
     });
     if (children.length === 0) throw new NotLookedAt('no child runs on this host');
@@ -40,7 +43,14 @@ export const heapLimits = defineCheck<HeapFacts>({
   judge: judgeHeaps,
 });
 
-function boundOf(hardBytes: number | null, cgroupBytes: number | null): ChildHeap['bound'] {
+/** swarm gives a heap no less than it takes to boot, also where the hard limit is lower: that is nobody's mistake. */
+function isOurs(limits: Pick<FleetGroup, 'maxMemoryBytes'> | undefined, heapLimitBytes: number): boolean {
+  const isFitted = limits !== undefined && limits.maxMemoryBytes !== null;
+  return isFitted && heapLimitBytes <= HEAP_FLOOR_BYTES * BEYOND;
+}
+
+function boundOf(limits: FleetGroup | null, cgroupBytes: number | null): ChildHeap['bound'] {
+  const hardBytes = limits?.maxMemoryHardBytes ?? null;
   if (hardBytes !== null && (cgroupBytes === null || hardBytes <= cgroupBytes))
     return { bytes: hardBytes, what: '--max-memory-hard' };
   return cgroupBytes === null ? null : { bytes: cgroupBytes, what: "its cgroup's limit" };
@@ -56,7 +66,7 @@ export function judgeHeaps({ children }: HeapFacts): Verdict {
   return verdictOf(problems, fine, why);
 }
 
-function problemOf({ slot, pid, heapUsedBytes, heapLimitBytes, bound }: ChildHeap): Problem | null {
+function problemOf({ slot, pid, heapUsedBytes, heapLimitBytes, bound, isOurs }: ChildHeap): Problem | null {
   const who = `slot ${slot} (pid ${pid})`;
   if (heapUsedBytes > heapLimitBytes * NEARLY_FULL) {
     return {
@@ -65,7 +75,7 @@ function problemOf({ slot, pid, heapUsedBytes, heapLimitBytes, bound }: ChildHea
       cure: `swarm heap ${pid} shows what it holds, swarm ps --by-job which job leaves it behind; if it needs as much: --node-arg --max-old-space-size=<MB>`,
     };
   }
-  if (bound === null || heapLimitBytes <= bound.bytes * BEYOND) return null;
+  if (bound === null || isOurs || heapLimitBytes <= bound.bytes * BEYOND) return null;
   return {
     status: 'warn',
     found: `the heap of ${who} may grow to ${formatBytes(heapLimitBytes)}, and ${bound.what} is ${formatBytes(bound.bytes)}`,

@@ -1,5 +1,6 @@
 /** Processes of a master that is gone: they hold jobs, memory and connections, and nobody looks after them. */
 import { isAlive } from '../../process/proc.js';
+import { programOf } from '../../secrets.js';
 import { defineCheck, NotLookedAt, plural, type Verdict } from '../check.js';
 import type { Machine } from '../machine.js';
 
@@ -25,7 +26,7 @@ function strayOf(machine: Machine, pid: number): LingeringFacts['processes'][num
   if (!environment || master === 0 || isAlive(master) || !isAlive(pid)) return null;
   if (machine.pidNamespace(pid) !== machine.pidNamespace('self')) return null;
   const isChild = environment.has('SWARM_CHILD');
-  return { pid, command: machine.commandLine(pid).join(' ').slice(0, 60), master, isChild };
+  return { pid, command: programOf(machine.commandLine(pid).join(' ')), master, isChild };
 }
 
 export function judgeLingering({ processes }: LingeringFacts): Verdict {
