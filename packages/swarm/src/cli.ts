@@ -70,6 +70,8 @@ async function dispatch(line: CommandLine): Promise<number> {
         return (await import('./commands/slow-jobs.js')).slowJobs(await registryOptions(line), screen);
       }
       return (await import('./commands/jobs.js')).jobs(await registryOptions(line), screen);
+    case 'queues':
+      return (await import('./commands/queues.js')).queues(await registryOptions(line), screen);
     case 'limits': {
       const { limits } = await import('./commands/limits.js');
       const { parseLimit } = await import('./commands/deaths.js');

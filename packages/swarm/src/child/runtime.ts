@@ -5,6 +5,7 @@
 import { realpathSync } from 'node:fs';
 import type { Worker } from 'node:worker_threads';
 import type { ChildOptions } from '../child-options.js';
+import { EXIT, SwarmError, usageError } from '../errors.js';
 import type { Consumer } from '../fetch/consumer.js';
 import { identityOf } from '../identity.js';
 import { onFirstUse } from '../limiter/meeting.js';
@@ -208,9 +209,21 @@ class ChildRuntime {
   async #refuseQueues(): Promise<void> {
     const names = this.#options.queues.map(({ name }) => name).join(', ');
     const message =
-      `SWARM_QUEUE_NEEDS_APP: --queue (${names}) is for apps of defineApp(); ${this.#app} makes its own ` +
+      `--queue (${names}) is for apps of defineApp(); ${this.#app} makes its own ` +
       'Workers, and so chooses its queues itself: leave --queue and SWARM_QUEUES out';
-    await this.#channel.sendLast({ type: 'uncaught', phase: 'boot', message, stack: '' });
+    await this.#refuse(usageError('SWARM_QUEUE_NEEDS_APP', message));
+  }
+
+  /** What the master was told to run cannot be run, now or later. */
+  async #refuse({ code, message }: SwarmError): Promise<never> {
+    const said = `${code}: ${message}`;
+    await this.#channel.sendLast({
+      type: 'uncaught',
+      phase: 'boot',
+      message: said,
+      stack: '',
+      isUsage: true,
+    });
     process.exit(1);
   }
 
@@ -234,10 +247,11 @@ class ChildRuntime {
       const { runApp } = await import('./app-runner.js');
       this.#closeApp = await runApp(app, {
         options: this.#options,
+        identity: this.#identity,
         bullmq: this.#bullmq,
         appFile: this.#app,
         warn: (message) => this.#channel.send({ type: 'log', level: 'warn', message }),
-        abortSignalOf: (job) => this.#workers.abortSignalOf(job),
+        workers: this.#workers,
         onWaiting: (jobs) => this.#channel.send({ type: 'waiting', jobs: [...jobs] }),
         onConsumer: (consumer) => {
           this.#consumer = consumer;
@@ -246,6 +260,7 @@ class ChildRuntime {
       });
       this.#ready();
     } catch (error) {
+      if (error instanceof SwarmError && error.exitCode === EXIT.usage) await this.#refuse(error);
       this.#channel.send({ type: 'uncaught', phase: 'boot', ...describe(error) });
       console.error(error);
       await this.#channel.sendLast({ type: 'log', level: 'error', message: 'the app did not boot' });

@@ -3,6 +3,7 @@ import type { ChildHandle } from '../process/child-handle.js';
 import type { ChildMessage } from '../protocol.js';
 import type { Reporter } from '../registry/reporter.js';
 import type { SupervisorEvent } from '../supervisor/events.js';
+import type { BadUsage } from './bad-usage.js';
 import type { Captures } from './captures.js';
 import type { Deaths } from './deaths.js';
 import type { Debts } from './debts.js';
@@ -26,6 +27,7 @@ export interface InboxParts {
   captures: Captures;
   jobLedger: JobLedger;
   usualDurations: UsualDurations;
+  badUsage: BadUsage;
   ask: (event: SupervisorEvent) => void;
 }
 
@@ -42,6 +44,7 @@ export class Inbox {
     this.#parts.onlookers.heard(slot, child.group, message);
     switch (message.type) {
       case 'ready':
+        this.#parts.badUsage.ready(child);
         narrator.ready(child, message);
         ask({ type: 'childReady', slot, identity, canRelease: message.canRelease });
         void this.#parts.limits.ready(child);
@@ -61,7 +64,9 @@ export class Inbox {
       case 'locksExtended':
         return this.#locksExtended(child, message);
       case 'uncaught':
-        return narrator.uncaught(child, message);
+        narrator.uncaught(child, message);
+        if (message.isUsage) this.#parts.badUsage.refused(child, message.message);
+        return;
       case 'draining':
         return narrator.draining(child, message);
       case 'drained':

@@ -23,6 +23,7 @@ import { decide } from '../supervisor/decide.js';
 import type { Effect, SupervisorEvent } from '../supervisor/events.js';
 import { DEFAULT_POLICY, initialState, nextDueAtMs, type SupervisorState } from '../supervisor/state.js';
 import type { Look, WatchdogMessage } from '../watchdog-protocol.js';
+import { BadUsage } from './bad-usage.js';
 import { Captures } from './captures.js';
 import { CommandCenter } from './command-center.js';
 import { Deaths } from './deaths.js';
@@ -97,6 +98,7 @@ export class MasterShell {
   readonly #onlookers: Onlookers;
   readonly view: MasterView;
   readonly #usualDurations = new UsualDurations();
+  readonly #badUsage = new BadUsage((event) => this.#enqueue(event));
   #state: SupervisorState;
   readonly #queue: SupervisorEvent[] = [];
   #deciding = false;
@@ -231,13 +233,14 @@ export class MasterShell {
       captures: this.#captures,
       jobLedger: this.#jobLedger,
       usualDurations: this.#usualDurations,
+      badUsage: this.#badUsage,
       ask: (event) => this.#enqueue(event),
     });
   }
 
   /** The app's own words about why it does not boot. */
   get appError(): string | null {
-    return this.#exits.appError;
+    return this.#badUsage.message ?? this.#exits.appError;
   }
 
   /** Runs until it is stopped, or the app proves unable to boot. */
@@ -263,7 +266,7 @@ export class MasterShell {
     const lastReport = this.#debts.list.length > 0 ? 'write' : 'remove';
     await Promise.all([this.#deaths.close(LAST_WRITE_MS), this.#reporter.close(lastReport, LAST_WRITE_MS)]);
     stopListening();
-    return code;
+    return this.#badUsage.message === null ? code : EXIT.usage;
   }
 
   /** A request through the registry. */
