@@ -19,9 +19,9 @@ const PART_OF_FILE = [
     'shared',
   ],
   [/^(config|config-.*|options?|option-.*|app-path)\.ts$/, 'config'],
-  [/^(app|index)\.ts$/, 'api'],
+  [/^(app|app-check|index)\.ts$/, 'api'],
   [/^swarm(-options)?\.ts$/, 'embed'],
-  [/^(cli|command-line|command-table|help)\.ts$/, 'cli'],
+  [/^(cli|command-line|command-table|help|lost-terminal)\.ts$/, 'cli'],
   [/^master\.ts$/, 'master'],
 ];
 
@@ -50,10 +50,10 @@ const MAY_IMPORT = {
     'types:api',
     'types:config',
   ],
-  api: ['shared', 'child/app-registration.ts', 'embed', 'types:registry'],
+  api: ['shared', 'child/app-registration.ts', 'embed', 'types:registry', 'types:fetch'],
   embed: ['shared', 'config', 'master', 'types:registry'],
   platform: ['shared', 'config', 'types:supervisor', 'types:registry', 'types:master'],
-  http: ['shared', 'limiter/status.ts', 'types:supervisor', 'types:registry', 'types:master'],
+  http: ['shared', 'limiter/status.ts', 'registry', 'types:supervisor', 'types:master'],
   master: [
     'shared',
     'supervisor',

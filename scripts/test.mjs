@@ -39,12 +39,13 @@ if (first.code !== 0 && first.failed.length > 0 && first.failed.length <= MAX_SE
   console.log(`\ntest: once more, one at a time: ${first.failed.join(' ')}\n`);
   const second = await run(first.failed, 1);
   const flaky = first.failed.filter((file) => !second.failed.includes(file));
-  if (flaky.length > 0) console.log(`\ntest: flaky, failed at first and passed alone: ${flaky.join(' ')}`);
+  if (!second.cut && flaky.length > 0)
+    console.log(`\ntest: flaky, failed at first and passed alone: ${flaky.join(' ')}`);
   if (second.failed.length > 0) console.log(`test: failed twice: ${second.failed.join(' ')}`);
   process.exitCode = second.code;
 }
 
-/** Resolves with the runner's exit code and the files that failed. */
+/** Resolves with the runner's exit code, the files that failed, and whether a signal cut it off. */
 async function run(paths, concurrency) {
   const directory = mkdtempSync(join(tmpdir(), 'swarm-test-'));
   const list = join(directory, 'failed');
@@ -71,9 +72,9 @@ async function run(paths, concurrency) {
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.off(name, relay);
   const failed = existsSync(list) ? readFileSync(list, 'utf8').split('\n').filter(Boolean) : [];
   rmSync(directory, { recursive: true });
-  if (signal === null) return { code: code ?? 1, failed: [...new Set(failed)] };
-  console.error(`test: the runner was ended by ${signal}`);
-  return { code: 1, failed: [] };
+  const cut = signal !== null;
+  if (cut) console.error(`test: the runner was ended by ${signal}`);
+  return { code: code ?? 1, failed: cut ? [] : [...new Set(failed)], cut };
 }
 
 function testsUnder(directory) {

@@ -16,6 +16,8 @@ export interface FleetOptions {
   env: Readonly<Record<string, string>>;
   /** For each of its nodes. */
   nodeArguments?: readonly string[];
+  /** For `swarm`. */
+  args?: readonly string[];
 }
 
 export interface Fleet {
@@ -33,11 +35,11 @@ const BOOT_TIMEOUT_MS = 60_000;
 
 /** @param registryUrl where the master writes; the program's queues are wherever its environment says */
 export async function startSwarm(
-  { app, count, env, nodeArguments = [] }: FleetOptions,
+  { app, count, env, nodeArguments = [], args: more = [] }: FleetOptions,
   registryUrl: string,
 ): Promise<Fleet & { swarm: Swarm }> {
   const nodeFlags = nodeArguments.map((argument) => `--node-arg=${argument}`);
-  const args = ['--count', String(count), '--redis', registryUrl, ...nodeFlags];
+  const args = ['--count', String(count), '--redis', registryUrl, ...nodeFlags, ...more];
   const swarm = new Swarm(appPath(app), { args, env });
   const fleet = {
     swarm,

@@ -21,7 +21,7 @@ const QUEUES = ['chaos-a', 'chaos-b', 'chaos-c'];
 const CHILDREN = 4;
 const SETTLE_MS = 120_000;
 const FAULTS_A_REDIS_RESTART = 15;
-const JOBS_A_FULL_HEAP = 150;
+const JOBS_A_FULL_HEAP = 60;
 /** Soon: on a slow machine a storm may see few jobs. */
 const FIRST_FULL_HEAP = 20;
 /** Four children are never out of work with so many. */

@@ -87,7 +87,9 @@ describe('a slot in which no child lives long', { concurrency: 3 }, () => {
     pauses.forEach((ms, at) => assert.ok(ms <= Math.min(30_000, 500 * 2 ** at), `pause ${at + 1}: ${ms} ms`));
     const waitedMs = pauses.reduce((sum, ms) => sum + ms, 0);
     assert.ok(waitedMs > 500, `the pauses do not grow: ${waitedMs} ms in all`);
-    assert.equal(await swarm.stop(), 0);
+    const code = await swarm.stop();
+    // the cursed one may die too late for anybody to look at what it left
+    assert.equal(code, swarm.lines.some(({ message }) => message.startsWith('a dead child may')) ? 1 : 0);
     await trial.nothingLost(new Map());
   });
 

@@ -38,7 +38,8 @@ describe('a child that grows', { skip, concurrency: 3 }, () => {
     );
     t.diagnostic(`recycled at ${recycle['pss']}`);
     assert.ok(megabytes(recycle['pss']) > 200, `recycled at ${recycle['pss']}`);
-    await swarm.line('exited', { pid, cause: 'recycled', code: 0 }, LONG);
+    const exited = await swarm.line('exited', { pid, cause: 'recycled', code: 0 }, LONG);
+    assert.match(String(exited['evidence']), /max-memory: PSS \d+MB of \d+MB, RSS /);
     await swarm.line('replaced', { slot: recycle.slot as number, detail: 'max-memory' });
     await completed(trial.queue, 1 + others.length);
 

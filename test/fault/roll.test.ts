@@ -7,6 +7,7 @@ import { project } from '../support/programs.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import { appPath, type Swarm } from '../support/swarm.js';
 import { Trial } from '../support/trial.js';
+import { waitFor } from '../support/wait.js';
 
 let redis: TestRedis;
 
@@ -66,7 +67,12 @@ describe('a roll to code that does not boot', { concurrency: true }, () => {
       assert.equal(rolled.code, 1);
       assert.match(rolled.stdout, /: roll failed: the new child did not live: /);
       assert.match(rolled.stdout, why);
-      await swarm.line('roll stopped: the new code does not boot; the old children go on');
+      const stopped = await swarm.line('roll stopped: the new code does not boot; the old children go on');
+      assert.match(`: ${stopped['error']}; the old children go on\n`, why);
+      const shown = () => trial.command('ps').then(({ stdout }) => stdout.replace(/\s+/g, ' '));
+      await waitFor('ps says so', async () =>
+        /generation 0, the roll to 1 failed: the new child/.test(await shown()),
+      );
       assert.deepEqual([...swarm.children.values()].toSorted(), before.toSorted());
       assert.equal(swarm.spawnedPids.length, 3, 'one try, of one child');
 

@@ -77,7 +77,7 @@ describe('swarm profile', { concurrency: 3 }, () => {
 
   it('is refused for a child that is blocked, and for what is no child', async (t) => {
     const { trial, swarm, pid, captures, command } = await place(t);
-    const id = await trial.add({ block: 15_000 });
+    const id = await trial.add({ block: 25_000 });
     await waitFor('the job runs', async () => (await trial.queue.getJobState(id)) === 'active');
     // asked at once, when its master may not know yet, and when it does
     const early = await command('profile', String(pid));

@@ -102,7 +102,7 @@ describe('on Redis Cluster', () => {
 
   it('a swarm app without such a prefix does not start, and says why', async (t) => {
     const { swarm } = start(t, 'fault-app.mjs', 'bull', { args: ['--count', '1'] });
-    assert.equal(await swarm.exited(), 70);
+    assert.equal(await swarm.exited(), 64);
     assert.match(swarm.stderr, /SWARM_CLUSTER_PREFIX: --prefix "bull" has no hash tag.*\{bull\}/);
   });
 });

@@ -67,9 +67,9 @@ describe('swarm doctor', { concurrency: 3 }, () => {
     await swarm.ready(2);
     await trial.addMany(3, { ms: 10 });
     const { findings, code } = await doctor(t, trial, ['--db-max', '100']);
-    // which Node runs the tests is nobody's fault
+    // which Node runs the tests, and that npm has started them, is nobody's fault
     const bad = [...findings.values()].filter(
-      ({ status, check }) => status !== 'ok' && check !== 'node-version',
+      ({ status, check }) => status !== 'ok' && !['node-version', 'started-by'].includes(check),
     );
     assert.deepEqual(bad, []);
     assert.equal(code, 0);

@@ -50,7 +50,7 @@ describe('swarm top', { concurrency: 3, skip: whyNoTmux() ?? false }, () => {
   it('shows children and their jobs, obeys its keys, and gives the terminal back', async (t) => {
     const { trial, swarm, terminal } = await top(t);
     assert.deepEqual(terminal.modes, { alternate: true, cursor: false });
-    const [first = 0, second = 0] = swarm.children.values();
+    const [first = 0, second = 0] = [0, 1].map((slot) => swarm.children.get(slot));
     const lines = terminal.screen.split('\n');
     assert.equal(lines.length, 24);
     assert.ok(lines.every((line) => line.length <= 80));

@@ -1,11 +1,13 @@
 /** The public API for apps: `defineApp`, `track`. */
-import type { Job } from 'bullmq';
+import type { Job, WorkerOptions } from 'bullmq';
+import { checkQueues } from './app-check.js';
 import { registerApp, trackWorker } from './child/app-registration.js';
+import type { FetchLimit } from './fetch/gate.js';
 
 export interface JobContext {
   /**
-   * Aborted when the job is taken from this run of it: handed back at a stop, its lock was lost, or its time is up and
-   * `--job-timeout-action` is `abort` or `kill`.
+   * Aborted when the job is taken from this run of it: handed back at a stop, cancelled, its lock was lost, or its time is
+   * up and `--job-timeout-action` is `abort` or `kill`.
    */
   signal: AbortSignal;
 }
@@ -17,33 +19,64 @@ export type Processor<Data = any, Result = any> = (
   context: JobContext,
 ) => Promise<Result> | Result;
 
-export type QueueOptions =
+/** What runs jobs of one name. */
+export type JobOptions =
   | Processor
   | {
-      /** For each job of the queue. */
       process: Processor;
-      jobs?: never;
-      jobTimeoutMs?: JobTimeout;
-    }
-  | {
-      /** By `job.name`; a job of any other name fails. */
-      jobs: Record<string, Processor>;
-      process?: never;
-      jobTimeoutMs?: JobTimeout;
+      /**
+       * Taken once such a job was fetched; a job for which there is no room is delayed, and no attempt is charged.
+       * Where a whole queue is limited, limit the queue: its jobs are not even fetched.
+       */
+      limit?: FetchLimit;
     };
 
 /**
- * For how long a job of the queue may be active, 1,000 ms to a day; what happens then is said by
- * `--job-timeout-action`. Stands above `--job-timeout`: `'off'` for none at all.
+ * Options of BullMQ's Worker for a queue: `settings` (backoff strategies), `limiter`, `metrics`, `telemetry`,
+ * `removeOnComplete` … What swarm decides itself is left out.
  */
-type JobTimeout = number | 'off' | undefined;
+export type WorkerSettings = Partial<
+  Omit<WorkerOptions, 'connection' | 'prefix' | 'concurrency' | 'autorun' | 'blockingConnection'>
+>;
 
-const MIN_TIMEOUT_MS = 1_000;
-const MAX_TIMEOUT_MS = 24 * 3_600_000;
+/** What every queue may have. */
+export interface QueueSettings {
+  /**
+   * 1 to 1000. If any queue has one, the queue of each next job is drawn by weight, 1 where none is given; else
+   * queues are served strictly in the order in which they stand here. `--queue` decides both anew.
+   */
+  weight?: number;
+  /** Jobs of this queue at once in one child, at least 1; default: as many as the child runs at all. */
+  maxActive?: number;
+  /** While it has no room, the queue is not fetched: a job that would have to wait occupies nothing. */
+  limit?: FetchLimit;
+  /** Before those of the app. */
+  worker?: WorkerSettings;
+  /**
+   * For how long a job of the queue may be active, 1,000 ms to a day; what happens then is said by
+   * `--job-timeout-action`. Stands above `--job-timeout`: `'off'` for none at all.
+   */
+  jobTimeoutMs?: number | 'off' | undefined;
+}
+
+export type QueueOptions =
+  | Processor
+  | (QueueSettings & {
+      /** For each job of the queue. */
+      process: Processor;
+      jobs?: never;
+    })
+  | (QueueSettings & {
+      /** By `job.name`; a job of any other name fails. */
+      jobs: Record<string, JobOptions>;
+      process?: never;
+    });
 
 export interface AppOptions {
   /** By queue name, in the order in which `--queue` would list them. At least one. */
   queues: Record<string, QueueOptions>;
+  /** Of each queue. */
+  worker?: WorkerSettings;
   /**
    * Runs once in each child before it takes jobs. What it returns is called after the drain, and has 2 s.
    */
@@ -61,37 +94,11 @@ export interface SwarmApp {
  * `export default defineApp({ … })`, run with `swarm ./worker.js`. Loaded in any other way (a test, a
  * producer that shares code), it does nothing by itself.
  *
- * @throws TypeError when a queue has no processor, or a timeout that is none
+ * @throws TypeError when a queue has no processor, or a setting that makes no sense
  */
 export function defineApp(options: AppOptions): SwarmApp {
-  const names = Object.keys(options?.queues ?? {});
-  if (names.length === 0)
-    throw new TypeError('defineApp() takes { queues: { name: processor } }, got no queue');
-  for (const name of names) {
-    const queue = options.queues[name];
-    const processors =
-      typeof queue === 'function'
-        ? [queue]
-        : queue?.process
-          ? [queue.process]
-          : Object.values(queue?.jobs ?? {});
-    if (processors.length === 0 || !processors.every((processor) => typeof processor === 'function')) {
-      throw new TypeError(
-        `defineApp(): queue ${JSON.stringify(name)} takes a function, { process: function } or { jobs: { name: function } }`,
-      );
-    }
-    if (typeof queue === 'object') checkTimeout(name, queue.jobTimeoutMs);
-  }
+  checkQueues(options);
   return registerApp(options);
-}
-
-function checkTimeout(queueName: string, timeout: unknown): void {
-  if (timeout === undefined || timeout === 'off') return;
-  if (typeof timeout === 'number' && timeout >= MIN_TIMEOUT_MS && timeout <= MAX_TIMEOUT_MS) return;
-  throw new TypeError(
-    `defineApp(): jobTimeoutMs of queue ${JSON.stringify(queueName)} takes 'off', or milliseconds from ` +
-      `${MIN_TIMEOUT_MS} to ${MAX_TIMEOUT_MS}, got ${typeof timeout === 'number' ? timeout : JSON.stringify(timeout)}`,
-  );
 }
 
 /**

@@ -16,6 +16,7 @@ import { terminalScreen } from './commands/screen.js';
 import { type LoadConfigInput, loadConfig, loadConfigWithoutApp, loadSharedOptions } from './config.js';
 import { EXIT, SwarmError } from './errors.js';
 import { helpText } from './help.js';
+import { mindLostTerminals } from './lost-terminal.js';
 import { OPTION_NAMES, optionRow } from './options.js';
 import { maskSecrets } from './secrets.js';
 
@@ -69,6 +70,8 @@ async function dispatch(line: CommandLine): Promise<number> {
         return (await import('./commands/slow-jobs.js')).slowJobs(await registryOptions(line), screen);
       }
       return (await import('./commands/jobs.js')).jobs(await registryOptions(line), screen);
+    case 'queues':
+      return (await import('./commands/queues.js')).queues(await registryOptions(line), screen);
     case 'limits': {
       const { limits } = await import('./commands/limits.js');
       const { parseLimit } = await import('./commands/deaths.js');
@@ -197,6 +200,8 @@ function leave(code: number): void {
   // what could not be written is heard of a turn later
   process.stdout.write('', () => process.stderr.write('', () => setImmediate(() => process.exit())));
 }
+
+mindLostTerminals();
 
 /** A command is there for what it prints. A master is not: its log has ways of its own. */
 function unprinted(error: NodeJS.ErrnoException): void {

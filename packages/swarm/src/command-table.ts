@@ -85,6 +85,17 @@ export const COMMANDS = {
       ['swarm jobs --json', 'for scripts'],
     ],
   },
+  queues: {
+    ...base,
+    usage: '[options]',
+    describe: 'what waits in each queue, for how long, and its share',
+    options: REGISTRY_OPTIONS,
+    switches: JSON_SWITCH,
+    examples: [
+      ['swarm queues', 'a table of all queues that children work for'],
+      ['swarm queues --json', 'for scripts'],
+    ],
+  },
   limits: {
     ...base,
     usage: '[options]',

@@ -14,6 +14,7 @@ import { ServiceManager, takeServiceSettings } from './platform/service-manager.
 import { startWarnings } from './platform/start-warnings.js';
 import { loaderArguments } from './process/fork.js';
 import { findJemalloc } from './process/jemalloc.js';
+import { readOomGroups } from './process/oom-group.js';
 import { isSameProcess, rawHostName, readBootId, readPidNamespace, readStartTicks } from './process/proc.js';
 import { orphansOf } from './recovery/predecessors.js';
 import { checkRedis } from './redis/checks.js';
@@ -22,7 +23,7 @@ import { type EmbeddedServer, startEmbedded } from './redis/embedded.js';
 import { EmbeddedKeeper } from './redis/keeper.js';
 import { resolveRedis } from './redis/resolve.js';
 import { stateDirectory } from './redis/state.js';
-import { parseRedisUrl, redactUrl } from './redis/url.js';
+import { addressOf, parseRedisUrl, redactUrl, redisIdOf } from './redis/url.js';
 import { CommandListener } from './registry/command-listener.js';
 import { DeathStream } from './registry/death-stream.js';
 import { DumpStream } from './registry/dump-stream.js';
@@ -68,13 +69,16 @@ export async function runMasterWithin(config: Config, around: Surroundings): Pro
   const { port, host } = config;
   let useForMetrics: (client: RedisClient) => void = () => {};
   if (port !== null) {
-    const [{ HttpDoor }, { LimitCollector }] = await Promise.all([
+    const [{ HttpDoor }, { LimitCollector }, { QueueCollector }] = await Promise.all([
       import('./http/index.js'),
       import('./http/limit-metrics.js'),
+      import('./http/queue-metrics.js'),
     ]);
-    const limits = new LimitCollector();
-    useForMetrics = (client) => limits.use(client);
-    onlookers.push(await HttpDoor.open({ port, host, collectors: [limits] }, around.log));
+    const collectors = [new LimitCollector(), new QueueCollector(config.namespace)];
+    useForMetrics = (client) => {
+      for (const collector of collectors) collector.use(client);
+    };
+    onlookers.push(await HttpDoor.open({ port, host, collectors }, around.log));
   }
   try {
     return await withRedis(config, around.log, (redis) => {
@@ -87,7 +91,7 @@ export async function runMasterWithin(config: Config, around: Surroundings): Pro
 }
 
 function warnAtStart(config: Config, log: Logger): void {
-  const warnings = startWarnings(config, { env: process.env, pid: process.pid });
+  const warnings = startWarnings(config, { env: process.env, pid: process.pid, oomGroups: readOomGroups() });
   const [first] = warnings;
   if (first && config.strict) throw usageError(first.code, `${first.message} (an error because of --strict)`);
   for (const { code, message } of warnings) log.warn(message, { code });
@@ -171,7 +175,7 @@ async function check(
 
 async function supervise(config: Config, redis: UsableRedis, around: Surroundings): Promise<ExitCode> {
   const { log, onlookers = [], listensToSignals = true } = around;
-  const info = masterInfo(config);
+  const info = masterInfo(config, redis.url);
   const writer = new RegistryWriter(redis.client, config.namespace);
   const { masters } = await readSnapshot(redis.client, config.namespace);
   const predecessors = findPredecessors(masters, info, (pid, startTicks) => !isSameProcess(pid, startTicks));
@@ -230,6 +234,7 @@ async function supervise(config: Config, redis: UsableRedis, around: Surrounding
     return listener.close();
   });
   if (code === EXIT.appFailed) throw appFailed(config, shell.appError);
+  if (code === EXIT.usage) throw badUsage(shell.appError ?? '');
   log.info('stopped', { exit: code });
   return code;
 }
@@ -243,7 +248,13 @@ function appFailed(config: Config, appError: string | null): SwarmError {
   );
 }
 
-function masterInfo(config: Config): MasterInfo {
+/** What a child could not be told to run, in its own words: they begin with the code. */
+function badUsage(said: string): SwarmError {
+  const [, code = 'SWARM_BAD_USAGE', message = said] = /^(SWARM_[A-Z_]+): (.*)$/s.exec(said) ?? [];
+  return usageError(code, message);
+}
+
+function masterInfo(config: Config, url: string): MasterInfo {
   const host = dynoName(process.env) ?? rawHostName();
   const { redis, appArguments: _, groups, ...rest } = config;
   return {
@@ -259,6 +270,7 @@ function masterInfo(config: Config): MasterInfo {
     tag: config.tag,
     labels: [...config.labels],
     app: config.app,
+    redisId: redisIdOf(addressOf(parseRedisUrl(url, '--redis'))),
     config: {
       ...rest,
       redis: redis === null ? null : redactUrl(redis),

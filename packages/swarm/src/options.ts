@@ -133,7 +133,8 @@ export const OPTIONS = {
     env: ['SWARM_QUEUES', 'SWARM_QUEUE'],
     section: 'Queues and Redis',
     placeholder: 'NAME[,WEIGHT]',
-    describe: 'a queue to work on, repeatable; for apps of defineApp(). WEIGHT has no effect in this version',
+    describe:
+      'a queue to work on, repeatable; for apps of defineApp(). Strictly in this order, or by weight if any has one',
     defaultText: "all of the app's",
     group: 'own',
     takes: 'NAME or NAME,WEIGHT: a name without colon or comma, a whole weight from 1 to 1000',

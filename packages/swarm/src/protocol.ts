@@ -21,6 +21,8 @@ export interface WorkerInfo {
   redisId: string;
   /** Missing where locks are not renewed, or nobody knows how. */
   lock?: LockTimes | undefined;
+  /** Jobs of this queue at once in this child, at most. Missing: not said. */
+  concurrency?: number | undefined;
 }
 
 /** How long a job's lock lasts, and how often it is renewed while the job runs. */
@@ -52,7 +54,12 @@ export interface Beat {
   jobs: ActiveJob[];
   processed: number;
   failed: number;
+  /** Jobs begun by each Worker; at most `MAX_LISTED_WORKERS`. */
+  started: [tokenPrefix: string, jobs: number][];
 }
+
+/** Of more of them, a beat does not say how many jobs they began. */
+export const MAX_LISTED_WORKERS = 200;
 
 /** A beat lists no more jobs than this; `busy` counts all of them. */
 export const MAX_LISTED_JOBS = 100;
@@ -233,12 +240,23 @@ export type ChildMessage =
   | { type: 'waiting'; jobs: JobRef[] }
   | { type: 'jobMemory'; kinds: JobGrowth[] }
   | { type: 'jobDurations'; kinds: JobDurationCounts[] }
-  /** The app could not be loaded, or an error nobody caught ends the child. `job`: whose code threw it, if that is known. */
-  | { type: 'uncaught'; phase: 'boot' | 'run'; message: string; stack: string; job?: JobRef }
+  /** The app could not be loaded, or an error nobody caught ends the child. */
+  | {
+      type: 'uncaught';
+      phase: 'boot' | 'run';
+      message: string;
+      stack: string;
+      /** What the master was told to run cannot be run: another try ends the same way. */
+      isUsage?: boolean | undefined;
+      /** Whose code threw it, if that is known. */
+      job?: JobRef;
+    }
   /** To a `release`: about to move these, with what is to become of each. Whoever hears no more of it still knows that. */
   | { type: 'releasing'; releaseId: string; jobs: ReleasedJob[] }
   /** Answer to `release`. `unserved` names queues of the request that no Worker here serves. */
   | { type: 'released'; releaseId: string; jobs: ReleasedJob[]; unserved: string[]; error: string | null }
+  /** Not ready yet, and a Worker says why, or may: the error of its connection. Said when it changes. */
+  | { type: 'bootTrouble'; message: string }
   /** Limiters are used here from now on. */
   | { type: 'limitsUsed' }
   /** Leases of a dead child, freed with its release. */
@@ -331,7 +349,11 @@ const isWorkerInfo = record({
   tokenPrefix: isString,
   redisId: isString,
   lock: optional(isLockTimes),
+  concurrency: optional(isCount),
 });
+const isStarted: Check = (value) => {
+  return Array.isArray(value) && value.length === 2 && isString(value[0]) && isCount(value[1]);
+};
 const isActiveJob = record({ queue: isString, id: isString, name: isString, startedAtMs: isCount });
 const isBucketCount: Check = (value) => {
   if (!Array.isArray(value) || value.length !== 2) return false;
@@ -421,6 +443,7 @@ const CHILD_FIELDS: Fields<ChildMessage> = {
       jobs: (value) => Array.isArray(value) && value.length <= MAX_LISTED_JOBS && value.every(isActiveJob),
       processed: isCount,
       failed: isCount,
+      started: listOf(isStarted, MAX_LISTED_WORKERS),
     }),
   },
   jobTimeouts: { queues: listOf(record({ queue: isString, timeoutMs: nullOr(isCount) })) },
@@ -443,7 +466,13 @@ const CHILD_FIELDS: Fields<ChildMessage> = {
       MAX_JOB_KINDS,
     ),
   },
-  uncaught: { phase: oneOf('boot', 'run'), message: isString, stack: isString, job: optional(isJobRef) },
+  uncaught: {
+    phase: oneOf('boot', 'run'),
+    message: isString,
+    stack: isString,
+    isUsage: optional(isBoolean),
+    job: optional(isJobRef),
+  },
   releasing: { releaseId: isString, jobs: listOf(isReleasedJob) },
   released: {
     releaseId: isString,
@@ -451,6 +480,7 @@ const CHILD_FIELDS: Fields<ChildMessage> = {
     unserved: listOf(isString),
     error: nullOr(isString),
   },
+  bootTrouble: { message: isString },
   limitsUsed: {},
   leasesFreed: { owner: isString, leases: isCount, error: nullOr(isString) },
   swept: {

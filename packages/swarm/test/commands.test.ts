@@ -127,7 +127,15 @@ describe('a command through Redis', { concurrency: true }, () => {
 
   async function register(client: RedisClient, namespace: string, identity: string): Promise<void> {
     const [host = '', pid = '0'] = identity.split(':');
-    const info = { identity, host, bootId: null, pidNamespace: null, pid: Number(pid), pidStartTicks: null };
+    const info = {
+      identity,
+      host,
+      bootId: null,
+      pidNamespace: null,
+      pid: Number(pid),
+      pidStartTicks: null,
+      redisId: null,
+    };
     const more = { startedAtMs: 1, version: '', node: '', tag: '', labels: [], app: '', config: {} };
     const report = {
       state: 'up',

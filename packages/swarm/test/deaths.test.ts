@@ -28,6 +28,7 @@ function deceased(more: Partial<Deceased> = {}): Deceased {
     exit: { code: 3, signal: null },
     drained: null,
     uncaught: null,
+    bootTrouble: null,
     heapOom: null,
     beat: null,
     jobs: [],

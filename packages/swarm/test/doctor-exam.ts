@@ -161,6 +161,7 @@ export async function register(
         node: '24.1.0',
         tag,
         labels: [],
+        redisId: null,
         app: '/srv/worker.js',
         config: {},
       },

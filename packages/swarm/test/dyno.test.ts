@@ -8,6 +8,7 @@ import fc from 'fast-check';
 import { type LoadConfigInput, loadConfig } from '../dist/config.js';
 import { dynoCount, dynoOf, dynoShareBytes } from '../dist/config-dyno.js';
 import { startWarnings } from '../dist/platform/start-warnings.js';
+import { readOomGroups } from '../dist/process/oom-group.js';
 
 const MIB = 2 ** 20;
 let cwd: string;
@@ -123,6 +124,31 @@ describe('warnings at start', () => {
   it('a budget that Heroku does not give', async () => {
     assert.deepEqual(await codes(standard(), 4711, { timeout: '27s' }), []);
     assert.deepEqual(await codes(standard(), 4711, { timeout: '28s' }), ['SWARM_DYNO_TIMEOUT']);
+  });
+
+  it('a cgroup that the kernel kills as a whole, unless the children keep below it by themselves', async () => {
+    const files: Record<string, string> = {
+      '/proc/self/cgroup': '0::/pods/a\n',
+      '/sys/fs/cgroup/pods/a/memory.oom.group': '1\n',
+      '/sys/fs/cgroup/pods/a/memory.max': '1000000000\n',
+      '/sys/fs/cgroup/pods/memory.oom.group': '0\n',
+    };
+    const oomGroups = readOomGroups((path) => files[path] ?? null);
+    assert.deepEqual(oomGroups, [{ file: '/sys/fs/cgroup/pods/a/memory.oom.group', limitBytes: 1e9 }]);
+    const said = async (argv: LoadConfigInput['argv'], groups = oomGroups) => {
+      const { config } = await load({}, { count: '2', ...argv });
+      return startWarnings(config, { env: {}, pid: 4711, oomGroups: groups }).map(({ message }) => message);
+    };
+    assert.match(
+      (await said({}))[0] ?? '',
+      /oom.group is 1: when the memory of 1000MB .* have no --max-memory;/,
+    );
+    assert.match(
+      (await said({ maxMemory: '400MB' }))[0] ?? '',
+      /may take 1200MB before .*; set --max-memory/,
+    );
+    assert.deepEqual(await said({ maxMemory: '300MB' }), []);
+    assert.deepEqual(await said({}, []), []);
   });
 
   it('more memory than the dyno has', async () => {

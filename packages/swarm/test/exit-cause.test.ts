@@ -45,6 +45,24 @@ describe('the cause of a death', () => {
     }
   });
 
+  it('has the figures of the limit that it was recycled or killed for, and of no other end', () => {
+    const excess = 'max-memory: PSS 612MB of 500MB';
+    const recycled = judge({ ...FACTS, code: 0, drained: true, leavesFor: 'recycle', excess });
+    assert.match(recycled.evidence.summary, /\(recycle, max-memory: PSS 612MB of 500MB\)/);
+    const rolled = judge({ ...FACTS, code: 0, drained: true, leavesFor: 'roll', excess });
+    assert.equal(rolled.evidence.summary, 'told to leave (roll)');
+    const killed = judge({ ...FACTS, signal: 'SIGKILL', killedFor: 'max-memory-hard', excess });
+    assert.match(killed.evidence.summary, /612MB of 500MB/);
+  });
+
+  it('has what the Workers said of their connections, where it was not ready for that', () => {
+    const bootTrouble = 'the Worker of mail: NOAUTH Authentication required.';
+    const late = { signal: 'SIGKILL', killedFor: 'boot-timeout', wasReady: false, bootTrouble } as const;
+    assert.match(evidence(late).summary, /not ready in time .*; the Worker of mail: NOAUTH/);
+    assert.match(evidence({ code: 1, wasReady: false, bootTrouble }).summary, /\(the Worker of mail: NOAUTH/);
+    assert.doesNotMatch(evidence({ code: 1, bootTrouble }).summary, /NOAUTH/);
+  });
+
   it('is that it was told to leave, also where it had to be killed for it, and the evidence says which', () => {
     const words = { stop: 'stopped', scale: 'stopped', roll: 'rolled', recycle: 'recycled' } as const;
     for (const leavesFor of ['stop', 'scale', 'roll', 'recycle'] as const) {

@@ -71,6 +71,7 @@ function openScene(t: TestContext, { module }: BullmqRelease, redis: TestRedis, 
     onEnded: () => {},
     onStaleEnd: () => {},
     onOpenEnd: () => {},
+    onTrouble: () => {},
   });
   workers.add(worker as unknown as BullWorker);
   const lockOf = (id: string): string => `${queue.toKey(id)}:lock`;

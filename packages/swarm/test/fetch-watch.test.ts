@@ -144,6 +144,7 @@ function openScene(
     onEnded: () => {},
     onStaleEnd: () => {},
     onOpenEnd: () => {},
+    onTrouble: () => {},
   });
   workers.add(worker);
   if (hasBegun) {

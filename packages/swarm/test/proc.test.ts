@@ -62,7 +62,7 @@ test('isAlive tells living, gone and impossible pids apart', async () => {
 
 test('a zombie is not alive', { skip: !isLinux && 'there is no /proc' }, async (context) => {
   // The shell becomes a `sleep`, which never waits for the process that the shell started.
-  const child = spawn('sh', ['-c', 'sleep 0 & echo $!; exec sleep 60'], {
+  const child = spawn('sh', ['-c', 'sleep 0.5 & echo $!; exec sleep 60'], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   context.after(() => child.kill('SIGKILL'));

@@ -23,6 +23,7 @@ const beat = fc.record({
   jobs: fc.array(job, { maxLength: 5 }),
   processed: fc.nat(),
   failed: fc.nat(),
+  started: fc.array(fc.tuple(fc.string(), fc.nat()), { maxLength: 3 }),
 });
 const worker = fc.record({
   queue: fc.string(),

@@ -69,7 +69,16 @@ function master(children: ChildRecord[], more: Partial<MasterRecord> = {}): Mast
     count: children.length,
     children,
     info: {
-      ...{ identity, host, pid, startedAtMs, bootId: null, pidNamespace: null, pidStartTicks: null },
+      ...{
+        identity,
+        host,
+        pid,
+        startedAtMs,
+        bootId: null,
+        pidNamespace: null,
+        pidStartTicks: null,
+        redisId: null,
+      },
       ...{ version: '0.1.0', node: 'v20', tag: 'mail', labels: [], app: './worker.js', config: {} },
     },
     owed: [],

@@ -52,6 +52,7 @@ const INFO: MasterInfo = {
   tag: 'mail',
   labels: ['blue'],
   app: './worker.js',
+  redisId: null,
   config: { count: 2 },
 };
 

@@ -481,6 +481,7 @@ function openScene(t: TestContext, { module }: BullmqRelease, { port }: TestRedi
           onEnded: () => {},
           onStaleEnd: () => {},
           onOpenEnd: () => {},
+          onTrouble: () => {},
         });
         for (const name of [queue.name, ...others]) workers.add(worker({}, name) as unknown as BullWorker);
         return workers;

@@ -26,7 +26,15 @@ const LOST = 'web1:1:lost';
 
 function info(identity: string): MasterInfo {
   const [host = '', pid = '0'] = identity.split(':');
-  const place = { identity, host, bootId: 'b', pidNamespace: 'n', pid: Number(pid), pidStartTicks: 1 };
+  const place = {
+    identity,
+    host,
+    redisId: null,
+    bootId: 'b',
+    pidNamespace: 'n',
+    pid: Number(pid),
+    pidStartTicks: 1,
+  };
   return { ...place, startedAtMs: 1, version: '', node: '', tag: '', labels: [], app: '', config: {} };
 }
 

@@ -40,6 +40,7 @@ beforeEach(async () => {
     onEnded: () => {},
     onStaleEnd: () => {},
     onOpenEnd: () => {},
+    onTrouble: () => {},
   });
   workers.add(worker as unknown as BullWorker);
   opened.push(queue, worker);

@@ -44,6 +44,7 @@ export class Heart {
       jobs: this.#workers.activeJobs,
       processed: this.#workers.processed,
       failed: this.#workers.failed,
+      started: this.#workers.started,
     });
     this.#lastElu = elu;
     this.#maxLagMs = 0;

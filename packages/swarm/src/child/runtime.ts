@@ -5,6 +5,7 @@
 import { realpathSync } from 'node:fs';
 import type { Worker } from 'node:worker_threads';
 import type { ChildOptions } from '../child-options.js';
+import { EXIT, SwarmError, usageError } from '../errors.js';
 import type { Consumer } from '../fetch/consumer.js';
 import { identityOf } from '../identity.js';
 import { onFirstUse } from '../limiter/meeting.js';
@@ -32,6 +33,7 @@ import { Workers } from './workers.js';
 
 /** An app that is not ready by then gets a hint. */
 const HINT_MS = 5_000;
+const MAX_TROUBLE_LENGTH = 300;
 /** After the drain: hand-back, close hooks and a little more. */
 const LEAVE_GRACE_MS = 6_000;
 /** Less often than beats: nobody acts on it. */
@@ -60,6 +62,8 @@ class ChildRuntime {
   /** Loaded when somebody asks. */
   #captures: Promise<Captures> | null = null;
   #bullmq: FoundBullmq | null = null;
+  /** What was said last of what keeps it from being ready. */
+  #trouble = '';
   #phase: 'boot' | 'run' | 'leaving' = 'boot';
   #closeApp: ((force: boolean) => Promise<void>) | null = null;
 
@@ -81,6 +85,7 @@ class ChildRuntime {
         this.#channel.send({ type: 'log', level: 'debug', message });
       },
       onOpenEnd: (worker) => this.#strays.suspect(worker),
+      onTrouble: (worker, error) => this.#reportTrouble(worker.name, error),
     });
     this.#strays = new Strays(this.#workers, (jobs) => {
       const names = jobs.map(({ queue, id }) => `${queue}/${id}`).join(' ');
@@ -159,6 +164,15 @@ class ChildRuntime {
     });
   }
 
+  /** What keeps a Worker from its Redis is said by nobody else, where the program listens to its errors. */
+  #reportTrouble(queue: string, error: unknown): void {
+    const { message } = describe(error);
+    const said = `the Worker of ${queue}: ${message}`.slice(0, MAX_TROUBLE_LENGTH);
+    if (this.#phase !== 'boot' || message === '' || said === this.#trouble) return;
+    this.#trouble = said;
+    this.#channel.send({ type: 'bootTrouble', message: said });
+  }
+
   #noWorkers(what: 'ended' | 'runs'): string {
     const seen = this.#bullmq
       ? `bullmq ${this.#bullmq.version} (${this.#bullmq.file})`
@@ -176,7 +190,8 @@ class ChildRuntime {
     if (this.#phase !== 'boot' || this.#closeApp) return;
     const queues = this.#workers.list.map(({ name }) => name).join(', ');
     const unconnected = `not ready: the Workers of ${this.#app} (${queues}) have no connection to their Redis yet`;
-    const message = queues === '' ? this.#noWorkers('runs') : unconnected;
+    const why = this.#trouble === '' ? '' : ` (${this.#trouble})`;
+    const message = queues === '' ? this.#noWorkers('runs') : `${unconnected}${why}`;
     this.#channel.send({ type: 'log', level: 'warn', message });
   }
 
@@ -194,9 +209,21 @@ class ChildRuntime {
   async #refuseQueues(): Promise<void> {
     const names = this.#options.queues.map(({ name }) => name).join(', ');
     const message =
-      `SWARM_QUEUE_NEEDS_APP: --queue (${names}) is for apps of defineApp(); ${this.#app} makes its own ` +
+      `--queue (${names}) is for apps of defineApp(); ${this.#app} makes its own ` +
       'Workers, and so chooses its queues itself: leave --queue and SWARM_QUEUES out';
-    await this.#channel.sendLast({ type: 'uncaught', phase: 'boot', message, stack: '' });
+    await this.#refuse(usageError('SWARM_QUEUE_NEEDS_APP', message));
+  }
+
+  /** What the master was told to run cannot be run, now or later. */
+  async #refuse({ code, message }: SwarmError): Promise<never> {
+    const said = `${code}: ${message}`;
+    await this.#channel.sendLast({
+      type: 'uncaught',
+      phase: 'boot',
+      message: said,
+      stack: '',
+      isUsage: true,
+    });
     process.exit(1);
   }
 
@@ -220,10 +247,11 @@ class ChildRuntime {
       const { runApp } = await import('./app-runner.js');
       this.#closeApp = await runApp(app, {
         options: this.#options,
+        identity: this.#identity,
         bullmq: this.#bullmq,
         appFile: this.#app,
         warn: (message) => this.#channel.send({ type: 'log', level: 'warn', message }),
-        abortSignalOf: (job) => this.#workers.abortSignalOf(job),
+        workers: this.#workers,
         onWaiting: (jobs) => this.#channel.send({ type: 'waiting', jobs: [...jobs] }),
         onConsumer: (consumer) => {
           this.#consumer = consumer;
@@ -232,6 +260,7 @@ class ChildRuntime {
       });
       this.#ready();
     } catch (error) {
+      if (error instanceof SwarmError && error.exitCode === EXIT.usage) await this.#refuse(error);
       this.#channel.send({ type: 'uncaught', phase: 'boot', ...describe(error) });
       console.error(error);
       await this.#channel.sendLast({ type: 'log', level: 'error', message: 'the app did not boot' });

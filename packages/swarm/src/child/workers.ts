@@ -11,6 +11,7 @@ import {
   type GivenUpJob,
   type JobRef,
   MAX_LISTED_JOBS,
+  MAX_LISTED_WORKERS,
   type WorkerInfo,
 } from '../protocol.js';
 import { moveToWait, wake } from '../recovery/move-job.js';
@@ -42,6 +43,8 @@ export interface WorkersListener {
   onStaleEnd(job: ActiveJob): void;
   /** A run came to its end, and its job neither completed nor failed: it was delayed, or Redis has refused its end. */
   onOpenEnd(worker: BullWorker): void;
+  /** It has emitted an error: most are those of its connection. */
+  onTrouble(worker: BullWorker, error: unknown): void;
 }
 
 export class Workers {
@@ -59,6 +62,8 @@ export class Workers {
   readonly #listener: WorkersListener;
   /** null: each Worker's own. */
   readonly #concurrency: number | null;
+  /** What all Workers share; null: each has its own. */
+  #total: number | null = null;
   #quiet = false;
   /** Those that the app has paused itself stay so. */
   readonly #pausedHere = new Set<BullWorker>();
@@ -101,17 +106,23 @@ export class Workers {
     this.add(worker);
   }
 
+  /** All Workers that are added from now on share so many places, whatever their own concurrency is. */
+  share(total: number): void {
+    this.#total = total;
+  }
+
   add(worker: BullWorker): void {
     if (this.#workers.has(worker)) return;
+    if (this.#concurrency !== null && this.#total === null) worker.concurrency = this.#concurrency;
     const info: WorkerInfo = {
       queue: worker.name,
       prefix: worker.opts.prefix ?? 'bull',
       tokenPrefix: `${worker.id}:`,
       redisId: redisIdOfWorker(worker),
       lock: lockTimesOf(worker),
+      concurrency: worker.concurrency,
     };
     this.#workers.set(worker, info);
-    if (this.#concurrency !== null) worker.concurrency = this.#concurrency;
     worker.on('completed', (job: BullJob) => {
       this.processed++;
       this.#ended(job, 'completed');
@@ -122,7 +133,11 @@ export class Workers {
       this.#ended(job, 'failed');
     });
     worker.on('lockRenewalFailed', (ids: readonly string[]) => {
-      for (const job of this.#held) if (job.worker === worker && ids.includes(job.id)) job.stale = true;
+      for (const job of this.#held) {
+        if (job.worker !== worker || !ids.includes(job.id)) continue;
+        job.stale = true;
+        abortOf(job).abort(new Error('the lock of the job was lost'));
+      }
     });
     worker.on('closed', () => {
       this.#workers.delete(worker);
@@ -131,8 +146,9 @@ export class Workers {
       if (!this.held.some((held) => held.worker === worker)) this.#listener.onEnded(info);
     });
     // a listener for `error` itself would keep BullMQ from printing what nobody else listens to
-    worker.on(errorMonitor, () => {
+    worker.on(errorMonitor, (error: unknown) => {
       this.logOf(worker).hadTrouble = true;
+      this.#listener.onTrouble(worker, error);
     });
     if (this.#quiet) this.#pause(worker, false);
     this.#listener.onStarted(worker, info);
@@ -203,9 +219,20 @@ export class Workers {
   }
 
   get concurrency(): number {
+    if (this.#total !== null) return this.#total;
     let sum = 0;
     for (const worker of this.#workers.keys()) sum += worker.concurrency;
     return sum;
+  }
+
+  /** For the beat: see `Beat.started`. */
+  get started(): [tokenPrefix: string, jobs: number][] {
+    const started: [string, number][] = [];
+    for (const [worker, { tokenPrefix }] of this.#workers) {
+      if (started.length === MAX_LISTED_WORKERS) break;
+      started.push([tokenPrefix, this.logOf(worker).begun]);
+    }
+    return started;
   }
 
   /** Oldest first, capped for the beat. */
@@ -221,11 +248,16 @@ export class Workers {
   /** The signal that a swarm app's processor gets: aborted when its job is taken from it. */
   abortSignalOf(job: BullJob): AbortSignal {
     for (const held of this.#held) {
-      if (held.job !== job) continue;
-      held.abort ??= new AbortController();
-      return held.abort.signal;
+      if (held.job === job) return abortOf(held).signal;
     }
     return AbortSignal.abort();
+  }
+
+  /** Aborts the signal of a job of this Worker that runs, without an id of all of them; returns whether there is one. */
+  abort(worker: BullWorker, jobId: string | null, reason: string | undefined): boolean {
+    const jobs = this.held.filter((held) => held.worker === worker && (jobId === null || held.id === jobId));
+    for (const held of jobs) abortOf(held).abort(reason);
+    return jobs.length > 0;
   }
 
   /** Takes no new jobs. `forGood` also ends the waits for jobs, from which there is no way back. */
@@ -309,7 +341,8 @@ export class Workers {
   #follow(worker: BullWorker, job: BullJob, token: string, run: () => Promise<unknown>): Promise<unknown> {
     // fetched by a wait that was under way when this child went quiet
     if (this.#quiet) return this.#putBack(worker, job, token);
-    if (this.#disowned.delete(ownership(worker, job.id ?? '', token))) return Promise.resolve();
+    if (this.#disowned.size > 0 && this.#disowned.delete(ownership(worker, job.id ?? '', token)))
+      return Promise.resolve();
     const held: HeldJob = {
       queue: worker.name,
       id: job.id ?? '',
@@ -346,6 +379,11 @@ export class Workers {
     running.then(done, done);
     return running;
   }
+}
+
+function abortOf(held: HeldJob): AbortController {
+  held.abort ??= new AbortController();
+  return held.abort;
 }
 
 /** A swarm app's processor has our signal, any other BullMQ's, if it takes one and this BullMQ gives one. */

@@ -1,6 +1,7 @@
 /** `swarm ps`: every master of the namespace, on all hosts, with its children. */
 import type { ChildRecord, MasterRecord } from '../registry/schema.js';
 import { formatBytes, formatDuration } from '../units.js';
+import { generationText } from './generation-text.js';
 import { type RegistryReading, readRegistry } from './registry-access.js';
 import type { RegistryCommandOptions } from './registry-options.js';
 import { jsonText, type Screen, terminalScreen } from './screen.js';
@@ -47,7 +48,7 @@ export function psReport({ snapshot, url }: RegistryReading, namespace: string, 
 }
 
 function masterLines(master: MasterRecord, url: string, nowMs: number, width: number): string[] {
-  const { identity, host, tag, state, children, count, generation, beatAtMs, stale, version } = master;
+  const { identity, host, tag, state, children, count, beatAtMs, stale, version } = master;
   const up = children.filter((child) => child.state === 'up').length;
   const header = [
     safeText(identity),
@@ -55,7 +56,7 @@ function masterLines(master: MasterRecord, url: string, nowMs: number, width: nu
     tag === '' ? '' : `tag ${safeText(tag)}`,
     stale ? `STALE for ${formatDuration(nowMs - beatAtMs)} (was ${state})` : state,
     `${up}/${count} up`,
-    `generation ${generation}`,
+    generationText(master, true),
     version === '' ? '' : `swarm ${safeText(version)}`,
     url,
   ];

@@ -1,7 +1,7 @@
 /** A swarm app's processor whose jobs come back later when they are over a limit. */
 import type { Processor } from '../app.js';
 import { isOverLimit } from './over-limit.js';
-import { forgetOverrated, rescheduleOverLimit } from './reschedule.js';
+import { forgetOverrated, mayBeOverrated, rescheduleOverLimit } from './reschedule.js';
 
 export function reschedulingOverLimit(process: Processor): Processor {
   return async (job, context) => {
@@ -13,7 +13,7 @@ export function reschedulingOverLimit(process: Processor): Processor {
       return rescheduleOverLimit(job, job.token, error);
     }
     // the job is done, whether that can be noted or not
-    await forgetOverrated(job).catch(() => {});
+    if (mayBeOverrated(job)) await forgetOverrated(job).catch(() => {});
     return result;
   };
 }

@@ -66,10 +66,14 @@ export async function delayJob(
   await job.moveToDelayed(Date.now() + wholeMs, token);
 }
 
+/** Not so if it was started no more often than its attempts say: then it was never put back. */
+export function mayBeOverrated({ attemptsStarted, attemptsMade }: ReschedulableJob): boolean {
+  return (attemptsStarted ?? Number.POSITIVE_INFINITY) > attemptsMade + 1;
+}
+
 /** After a success of a job that may have been over a limit before. */
 export async function forgetOverrated(job: ReschedulableJob): Promise<void> {
-  // started no more often than its attempts say: it was never put back
-  if ((job.attemptsStarted ?? Number.POSITIVE_INFINITY) <= job.attemptsMade + 1) return;
+  if (!mayBeOverrated(job)) return;
   const keys = await keysOf(job);
   if (keys) await runScript(keys.client, FORGET, [keys.job], [FIELD]);
 }

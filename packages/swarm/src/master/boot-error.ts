@@ -1,29 +1,33 @@
 /** Why a child never became ready, in words for the person whose app it is. Pure. */
 import type { Config } from '../config.js';
 import type { ChildHandle } from '../process/child-handle.js';
+import type { LastLines } from '../process/output.js';
 import type { KillReason } from '../supervisor/state.js';
 import { formatBytes } from '../units.js';
 
 const MAX_LINE_LENGTH = 400;
+const MAX_STDERR_LINES = 5;
 
-type Evidence = Pick<ChildHandle, 'uncaught' | 'workers' | 'exit' | 'group'>;
+type Evidence = Pick<ChildHandle, 'uncaught' | 'workers' | 'exit' | 'group' | 'bootTrouble' | 'stderr'>;
 
 /** The app's own words, where there are any. */
 export function bootError(
-  { uncaught, workers, exit, group }: Evidence,
+  { uncaught, workers, exit, group, bootTrouble, stderr }: Evidence,
   killedFor: KillReason | null,
   { app, bootTimeoutMs, groups }: Pick<Config, 'app' | 'bootTimeoutMs' | 'groups'>,
 ): string {
   if (uncaught) return uncaught.stack || uncaught.message;
   if (killedFor === 'boot-timeout') {
     const seen = workers.length > 0;
-    const why = seen ? 'its Workers have no connection' : 'it has started no BullMQ Worker';
+    const why = seen
+      ? `its Workers have no connection${saidOf(bootTrouble)}`
+      : 'it has started no BullMQ Worker';
     const cure = seen
       ? ''
       : " A bundled program hides its own: import { track } from 'bullmq-swarm', call track(worker).";
     return (
       `${app} was not ready within ${bootTimeoutMs} ms (--boot-timeout): ${why}. A program is ready when its first ` +
-      `BullMQ Worker runs on a live connection, an app of defineApp() when its boot() is done.${cure}`
+      `BullMQ Worker runs on a live connection, an app of defineApp() when its boot() is done.${cure}${lastWords(stderr)}`
     );
   }
   const { maxMemoryBytes = null, maxMemoryHardBytes = null } =
@@ -36,7 +40,20 @@ export function bootError(
     : `ended itself with exit code ${exit?.code ?? 'unknown'}`;
   const isAbort = exit?.signal === 'SIGABRT' && maxMemoryBytes !== null;
   const hint = isAbort ? '. If V8 had no memory left: its heap is limited because of --max-memory' : '';
-  return `its process ${how} before it was ready, without an error; its output above may say more${hint}`;
+  return `its process ${how} before it was ready, without an error${saidOf(bootTrouble)}; its output above may say more${hint}${lastWords(stderr)}`;
+}
+
+function saidOf(bootTrouble: string | null): string {
+  return bootTrouble === null ? '' : ` (${bootTrouble})`;
+}
+
+/** On lines of their own: the first line says it in short. */
+function lastWords(stderr: Pick<LastLines, 'lines'>): string {
+  const lines = stderr
+    .lines()
+    .slice(-MAX_STDERR_LINES)
+    .map((line) => `  ${line}`);
+  return lines.length === 0 ? '' : `\nThe last of its stderr:\n${lines.join('\n')}`;
 }
 
 /** The same in one line; also of a child that was ready, but did not live for long. */

@@ -9,7 +9,7 @@
 import type { Reply } from '../registry/command-listener.js';
 import { type Answer, COMMAND_DEADLINE_MS, type ControlCommand } from '../registry/commands.js';
 import type { Effect, ExitReason, SupervisorEvent } from '../supervisor/events.js';
-import { isGoing } from '../supervisor/scale.js';
+import { isGoing, isLastOfGroup, staying } from '../supervisor/scale.js';
 import { childrenOf, type KillReason, type Slot, type SupervisorState } from '../supervisor/state.js';
 
 type Outcome = Answer & { state: 'news' | 'done' | 'failed' };
@@ -125,11 +125,10 @@ function stopMaster(): Plan {
   };
 }
 
-/** The last of a group stays: with no slot there is no group, and nothing to scale up again. */
 function stopChild(identity: string, state: SupervisorState): Plan {
   const slot = seatOf(state, identity);
   if (!slot) return failed(GONE);
-  if (!isGoing(slot) && staying(state, slot.group).length === 1) {
+  if (isLastOfGroup(state, slot)) {
     return failed(
       `slot ${slot.index} is the last of its group: stop the master, quiet the child, or recycle it`,
     );
@@ -232,7 +231,7 @@ function scale(
 }
 
 /** Which child's boot it was, if one failed in this very decision, and what it said. */
-function because(error: string | null, effects: readonly Effect[], explainBoot: ExplainBoot): string {
+export function because(error: string | null, effects: readonly Effect[], explainBoot: ExplainBoot): string {
   for (const effect of effects) {
     if (effect.type !== 'announceExit') continue;
     const why = explainBoot(effect.identity, effect.killedFor);
@@ -257,10 +256,6 @@ function overdue(): Outcome {
 
 function seatOf(state: SupervisorState, identity: string): Slot | undefined {
   return state.slots.find((slot) => slot.child?.identity === identity);
-}
-
-function staying(state: SupervisorState, group: string): Slot[] {
-  return state.slots.filter((slot) => slot.group === group && !isGoing(slot));
 }
 
 function summary(state: SupervisorState): string {

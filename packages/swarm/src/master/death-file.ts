@@ -27,6 +27,7 @@ export type Deceased = Pick<
   | 'exit'
   | 'drained'
   | 'uncaught'
+  | 'bootTrouble'
   | 'heapOom'
   | 'beat'
   | 'jobs'

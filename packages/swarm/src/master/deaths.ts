@@ -107,7 +107,18 @@ export class Deaths {
   died(
     child: Deceased,
     told: Pick<Child, 'killedFor' | 'leavesFor'>,
-    { sample, owes, dump = null }: { sample: Sample | undefined; owes: boolean; dump?: DumpRecord | null },
+    {
+      sample,
+      owes,
+      dump = null,
+      excess = null,
+    }: {
+      sample: Sample | undefined;
+      owes: boolean;
+      dump?: DumpRecord | null;
+      /** The limit that it was over, with the figures. */
+      excess?: string | null;
+    },
   ): Death {
     const nowMs = performance.now();
     const { identity, pid, exit, uncaught } = child;
@@ -128,7 +139,9 @@ export class Deaths {
       heapOom: child.heapOom,
       oom,
       addons: child.addons,
+      bootTrouble: child.bootTrouble,
       hangsIn: dump ? whereItHangs(dump) : '',
+      excess,
     });
     const { rssBytes = null, pssBytes = null } = sample ?? {};
     const memory = { rssBytes, pssBytes, points: life?.curve.points(nowMs) ?? [] };

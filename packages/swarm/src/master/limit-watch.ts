@@ -10,10 +10,12 @@ import type { Logger } from '../log.js';
 import type { ChildHandle } from '../process/child-handle.js';
 import { readFreeMemory } from '../process/free-memory.js';
 import { readRollup, type Sample } from '../process/memory.js';
+import type { JobMemoryRecord } from '../registry/schema.js';
 import { Statm } from '../statm.js';
 import type { SupervisorEvent } from '../supervisor/events.js';
 import {
   afterSnapshot,
+  type Bounds,
   type Excess,
   isOverHard,
   look,
@@ -23,6 +25,7 @@ import {
   type Watch,
 } from '../supervisor/limits.js';
 import { formatBytes } from '../units.js';
+import { excessWords } from './excess-words.js';
 import { where } from './narrator.js';
 
 const HARD_LOOK_MS = 100;
@@ -37,6 +40,8 @@ export interface LimitParts {
   /** By pid; what was read at a kill is put there. */
   samples: Map<number, Sample>;
   ask: (event: SupervisorEvent) => void;
+  /** What kinds of jobs leave behind in the children. */
+  growth: () => readonly JobMemoryRecord[];
 }
 
 interface Due {
@@ -54,6 +59,8 @@ export class LimitWatch {
   readonly #statm = new Map<string, Statm>();
   /** Said once: recycles and kills of children, and groups with their generation. */
   readonly #said = new Set<string>();
+  /** By identity: what it was over, when that was first seen. */
+  readonly #excesses = new Map<string, string>();
   readonly #timer: NodeJS.Timeout | undefined;
 
   constructor(parts: LimitParts) {
@@ -98,12 +105,18 @@ export class LimitWatch {
     if (due.length > 0) this.#recycle(due);
   }
 
+  /** Why it was recycled or killed, with the figures; null: for no limit. */
+  excessOf(identity: string): string | null {
+    return this.#excesses.get(identity) ?? null;
+  }
+
   snapshotTaken(child: ChildHandle): void {
     const watch = this.#watches.get(child.identity);
     if (watch) this.#watches.set(child.identity, afterSnapshot(watch, this.#rssOf(child)));
   }
 
   forget({ identity }: ChildHandle): void {
+    this.#excesses.delete(identity);
     this.#watches.delete(identity);
     this.#said.delete(identity);
     this.#said.delete(killOf(identity));
@@ -150,8 +163,10 @@ export class LimitWatch {
       samples.set(child.pid, { rssBytes, cpuPercent, pssBytes });
       const allowed = formatBytes(watch?.bounds.hardBytes ?? limits.maxMemoryHardBytes);
       const once = killOf(child.identity);
-      if (!this.#said.has(once))
+      if (!this.#said.has(once)) {
         log.warn('over the hard limit', { ...where(child), rss: formatBytes(rssBytes), allowed });
+        this.#note(child, 'max-memory-hard', { rssBytes, pssBytes }, watch?.bounds);
+      }
       this.#said.add(once);
       ask({ type: 'killRequested', identity: child.identity, reason: 'max-memory-hard' });
     }
@@ -183,6 +198,7 @@ export class LimitWatch {
 
   #sayRecycle({ child, reading, watch: { bounds }, excess }: Due, overlap: boolean): void {
     this.#said.add(child.identity);
+    this.#note(child, excess, reading, bounds);
     const fields = { ...where(child), reason: excess, overlap };
     if (excess === 'max-memory') {
       const allowed = formatBytes(bounds.softBytes ?? 0);
@@ -190,6 +206,24 @@ export class LimitWatch {
     } else {
       this.#parts.log.info('recycle', { ...fields, jobs: child.beat?.processed ?? 0 });
     }
+  }
+
+  #note(
+    child: ChildHandle,
+    excess: Excess | 'max-memory-hard',
+    reading: Reading,
+    bounds: Bounds | undefined,
+  ): void {
+    const { maxMemoryHardBytes: hardBytes } = this.#groupOf(child);
+    const words = excessWords({
+      excess,
+      reading,
+      bounds: bounds ?? { softBytes: null, hardBytes, jobs: null, ageMs: null },
+      jobsDone: child.beat?.processed ?? 0,
+      ageMs: Date.now() - (child.readyAtMs ?? child.startedAtMs),
+      growth: this.#parts.growth(),
+    });
+    this.#excesses.set(child.identity, words);
   }
 
   #isLimited(child: ChildHandle): boolean {

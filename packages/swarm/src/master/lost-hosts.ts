@@ -21,6 +21,7 @@ import type { Rescue } from '../registry/rescue.js';
 import type { ChildRecord, MasterRecord } from '../registry/schema.js';
 import { InheritedDeath, inheritedCause } from './inherited-death.js';
 import { names, where } from './narrator.js';
+import type { ReleaseTrouble } from './release-trouble.js';
 
 /** Only while there is a stale master. */
 const TICK_MS = 500;
@@ -31,6 +32,7 @@ export interface LostHostsParts {
   rescue: Rescue;
   self: HostPlace;
   log: Logger;
+  trouble: ReleaseTrouble;
   /** Children that could release something now. */
   helpers: () => readonly Helper[];
   send: (child: string, message: MasterMessage) => void;
@@ -84,7 +86,8 @@ export class LostHosts {
       const jobs = names(released.map((id) => ({ queue, id })));
       log.warn('released', { ...where(child), owner, released: released.length, jobs });
     }
-    if (error) log.warn('release failed, another try follows', { ...where(child), owner, error });
+    if (error) this.#parts.trouble.failed(where(child), owner, error);
+    else this.#parts.trouble.ended(owner);
     const by = child.identity;
     this.#feed({ type: 'swept', sweepId, by, served, released: released.length, waiting, error });
   }

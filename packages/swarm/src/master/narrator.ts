@@ -9,6 +9,8 @@ import type { JobLimit } from '../supervisor/job-timeouts.js';
 import type { KillReason } from '../supervisor/state.js';
 import type { Block } from '../supervisor/stuck.js';
 import type { Death } from './deaths.js';
+import { ReleaseTrouble } from './release-trouble.js';
+import { Repeats } from './repeats.js';
 
 type Message<T extends ChildMessage['type']> = Extract<ChildMessage, { type: T }>;
 
@@ -17,10 +19,18 @@ const MAX_NAMED_CHARACTERS = 400;
 /** So many different things no app has to say; a child gone mad does not fill the master's memory. */
 const MAX_RELAYED = 100;
 
+/** Of one child; more of them are counted. */
+const MAX_MALFORMED = 20;
+
 export class Narrator {
   readonly #relayed = new Set<string>();
+  readonly #repeats: Repeats;
+  readonly releases: ReleaseTrouble;
 
-  constructor(private readonly log: Logger) {}
+  constructor(private readonly log: Logger) {
+    this.#repeats = new Repeats(log);
+    this.releases = new ReleaseTrouble(log);
+  }
 
   spawned(child: ChildHandle): void {
     this.log.info('spawned', where(child));
@@ -77,7 +87,8 @@ export class Narrator {
   released(child: ChildHandle, { releaseId: owner, jobs, error }: Message<'released'>): void {
     const released = jobs.filter(({ outcome }) => outcome === 'released');
     const quarantined = jobs.filter(({ outcome }) => outcome === 'quarantined');
-    if (error) this.log.warn('release failed, another try follows', { ...where(child), owner, error });
+    if (error) this.releases.failed(where(child), owner, error);
+    else this.releases.ended(owner);
     if (released.length > 0) {
       this.log.warn('released', { ...where(child), owner, released: released.length, jobs: names(released) });
     }
@@ -139,6 +150,8 @@ export class Narrator {
     const { cause, evidence, rssBytes } = death;
     const { code, signal } = child.exit ?? { code: null, signal: null };
     const planned = isPlanned(death);
+    // a recycle goes as planned, and is worth the figures that it was for
+    const isExplained = !planned || cause === 'recycled';
     this.log[planned ? 'info' : 'warn']('exited', {
       ...where(child),
       cause,
@@ -147,7 +160,7 @@ export class Narrator {
       rss: rssBytes === null ? undefined : `${Math.round(rssBytes / 1e6)}MB`,
       ...jobsAtEnd(child),
       restart_in: restartInMs === null ? undefined : `${restartInMs}ms`,
-      evidence: planned ? undefined : evidence.summary.slice(0, MAX_NAMED_CHARACTERS),
+      evidence: isExplained ? evidence.summary.slice(0, MAX_NAMED_CHARACTERS) : undefined,
     });
   }
 
@@ -158,12 +171,16 @@ export class Narrator {
     this.log[level](message, where(child));
   }
 
-  replacement({ slot, reason, detail, error }: Extract<Effect, { type: 'announceReplacement' }>): void {
+  /** @param error in full */
+  replacement(
+    { slot, reason, detail }: Extract<Effect, { type: 'announceReplacement' }>,
+    error: string | null,
+  ): void {
     if (error) this.log.error('not replaced', { slot, reason, detail, error });
     else this.log.info('replaced', { slot, reason, detail });
   }
 
-  roll({ generation, error }: Extract<Effect, { type: 'announceRoll' }>): void {
+  roll({ generation }: Extract<Effect, { type: 'announceRoll' }>, error: string | null): void {
     if (!error) return this.log.info('rolled', { generation });
     this.log.error('roll stopped: the new code does not boot; the old children go on', { generation, error });
   }
@@ -174,7 +191,8 @@ export class Narrator {
   }
 
   malformed(child: ChildHandle, why: string): void {
-    this.log.warn('malformed message dropped', { ...where(child), why });
+    const kind = `malformed ${child.identity}`;
+    this.#repeats.warn(kind, 'malformed message dropped', { ...where(child), why }, MAX_MALFORMED);
   }
 }
 

@@ -1,6 +1,7 @@
 /** A master's process table as the registry shows it. Pure but for the clock. */
 import type { ChildHandle } from '../process/child-handle.js';
 import type { Sample } from '../process/memory.js';
+import type { Beat, WorkerInfo } from '../protocol.js';
 import type { ChildRecord, LastDeath, MasterState } from '../registry/schema.js';
 import type { Phase, Slot, SlotState } from '../supervisor/state.js';
 import type { Block } from '../supervisor/stuck.js';
@@ -48,7 +49,7 @@ export function childRecord(
     restarts: slot.restarts,
     lastDeath,
     stuckSinceMs: block?.isStuck ? Math.round(performance.timeOrigin + block.sinceMs) : null,
-    workers: child.workers,
+    workers: child.workers.map((worker) => ({ ...worker, started: startedBy(worker, beat) })),
   };
 }
 
@@ -83,4 +84,9 @@ export function onRedisClock(record: ChildRecord, offsetMs: number): ChildRecord
     jobs: record.jobs.map((job) => ({ ...job, startedAtMs: job.startedAtMs + offsetMs })),
     lastDeath: lastDeath && { ...lastDeath, atMs: lastDeath.atMs + offsetMs },
   };
+}
+
+/** A Worker that the beat does not name has not said. */
+function startedBy({ tokenPrefix }: WorkerInfo, beat: Beat | null): number | undefined {
+  return beat?.started.find(([prefix]) => prefix === tokenPrefix)?.[1];
 }

@@ -12,19 +12,28 @@ export interface StartWarning {
 export interface Place {
   env: NodeJS.ProcessEnv;
   pid: number;
+  /** cgroups around us that the kernel kills as a whole, by their `memory.oom.group`; default: none. */
+  oomGroups?: readonly { file: string; limitBytes: number | null }[];
 }
 
 /** From TERM to KILL. */
 const DYNO_GRACE_MS = 30_000;
 /** After the drain: hand-back, close hooks, kill. */
 const LEAVE_MS = 3_000;
+/** What the master itself takes, and what is nobody's. */
+const MASTER_BYTES = 100e6;
 /** Set by a platform that runs swarm as a service. */
 const SERVICE_VARIABLES = ['DYNO', 'INVOCATION_ID', 'KUBERNETES_SERVICE_HOST'];
 
 export function startWarnings(config: Config, place: Place): StartWarning[] {
-  return [pidOne(place), underNpm(place), dynoGrace(config, place), dynoMemory(config, place)].filter(
-    (warning) => warning !== null,
-  );
+  const warnings = [
+    pidOne(place),
+    underNpm(place),
+    dynoGrace(config, place),
+    dynoMemory(config, place),
+    oomGroup(config, place),
+  ];
+  return warnings.filter((warning) => warning !== null);
 }
 
 function pidOne({ pid }: Place): StartWarning | null {
@@ -69,6 +78,27 @@ function dynoMemory({ groups }: Config, { env }: Place): StartWarning | null {
   return {
     code: 'SWARM_DYNO_MEMORY',
     message: `${count} children ${allowed}, and this dyno has ${formatBytes(memoryBytes)}: it would swap (R14) or be killed (R15) before a child meets a limit; fewer children (--count), a lower --max-memory, or a larger dyno`,
+  };
+}
+
+/** Kubernetes sets it for every container: nothing is wrong while the children's own limits keep them below. */
+function oomGroup({ groups }: Config, { oomGroups = [] }: Place): StartWarning | null {
+  const hard = groups.map(
+    ({ count, maxMemoryHardBytes }) => count * (maxMemoryHardBytes ?? Number.POSITIVE_INFINITY),
+  );
+  const needBytes = hard.reduce((sum, bytes) => sum + bytes, MASTER_BYTES);
+  const tight = oomGroups.find(({ limitBytes }) => needBytes > (limitBytes ?? Number.MAX_VALUE));
+  if (!tight) return null;
+  const room = tight.limitBytes === null ? '' : ` of ${formatBytes(tight.limitBytes)}`;
+  const allowed = Number.isFinite(needBytes)
+    ? `the children may take ${formatBytes(needBytes - MASTER_BYTES)} before they are killed one by one`
+    : 'the children have no --max-memory';
+  return {
+    code: 'SWARM_OOM_GROUP',
+    message:
+      `${tight.file} is 1: when the memory${room} runs out, the kernel kills all of it at once, the master too, and ${allowed}; ` +
+      'set --max-memory so that count × --max-memory-hard, and 100 MB for the master, fit into it, or turn it off ' +
+      '(Kubernetes: singleProcessOOMKill: true of the kubelet; systemd: OOMPolicy=continue)',
   };
 }
 

@@ -60,6 +60,8 @@ export class ChildHandle {
   /** Of its queues, those with a timeout of their own; null: none at all. */
   readonly jobTimeouts = new Map<string, number | null>();
   uncaught: Extract<ChildMessage, { type: 'uncaught' }> | null = null;
+  /** Before it was ready: what its Workers last said of their connections. */
+  bootTrouble: string | null = null;
   drained: Extract<ChildMessage, { type: 'drained' }> | null = null;
   exit: Exit | null = null;
   /** Its last lines. */
@@ -236,6 +238,9 @@ export class ChildHandle {
         break;
       case 'drained':
         this.drained = message;
+        break;
+      case 'bootTrouble':
+        this.bootTrouble = message.message;
         break;
       case 'limitsUsed':
         this.usesLimits = true;

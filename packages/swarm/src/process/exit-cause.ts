@@ -23,6 +23,10 @@ export interface ExitFacts {
   addons: readonly string[];
   /** Where a dump saw it hang; empty or missing: none did. */
   hangsIn?: string | undefined;
+  /** Before it was ready: what its Workers last said of their connections. */
+  bootTrouble?: string | null | undefined;
+  /** The limit that it was over, with the figures; null or missing: none. */
+  excess?: string | null | undefined;
 }
 
 /** Of those whose end their master has seen. */
@@ -96,8 +100,12 @@ const WORDS: Record<SeenCause, (facts: ExitFacts) => Words> = {
   stopped: left,
   rolled: left,
   recycled: left,
-  'boot-timeout': () => ({ summary: 'was not ready in time (--boot-timeout): killed by its master' }),
-  'max-memory-hard': () => ({ summary: 'RSS passed --max-memory-hard: killed by its master' }),
+  'boot-timeout': ({ bootTrouble }) => ({
+    summary: `was not ready in time (--boot-timeout): killed by its master${bootTrouble ? `; ${bootTrouble}` : ''}`,
+  }),
+  'max-memory-hard': ({ excess }) => ({
+    summary: `RSS passed --max-memory-hard: killed by its master${excess ? `: ${excess}` : ''}`,
+  }),
   stuck: ({ hangsIn }) => ({
     summary: `its loop did not turn any more (--stuck-kill-after)${hangsIn ? `, in ${hangsIn}` : ''}: killed by its master`,
   }),
@@ -114,8 +122,9 @@ const WORDS: Record<SeenCause, (facts: ExitFacts) => Words> = {
   exit: exitWords,
 };
 
-function left({ killedFor, leavesFor, signal, code }: ExitFacts): Words {
-  const told = `told to leave (${leavesFor ?? 'stop'})`;
+function left({ killedFor, leavesFor, signal, code, excess }: ExitFacts): Words {
+  const why = leavesFor === 'recycle' && excess ? `recycle, ${excess}` : (leavesFor ?? 'stop');
+  const told = `told to leave (${why})`;
   if (code) return { summary: `${told}, and left with exit code ${code}` };
   if (killedFor && signal === 'SIGKILL') {
     return { summary: `${told}, was still there when its time was up: killed by its master` };
@@ -168,9 +177,9 @@ function killHint(oom: OomEvidence | null): string {
   );
 }
 
-function exitWords({ code, wasReady }: ExitFacts): Words {
+function exitWords({ code, wasReady, bootTrouble }: ExitFacts): Words {
   const known = code === null ? undefined : NODE_CODES[code];
-  const when = wasReady ? '' : ', before it was ready';
+  const when = wasReady ? '' : `, before it was ready${bootTrouble ? ` (${bootTrouble})` : ''}`;
   return { summary: `ended itself with exit code ${code ?? 'unknown'}${when}${known ? ` (${known})` : ''}` };
 }
 

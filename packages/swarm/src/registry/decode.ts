@@ -25,6 +25,7 @@ import type {
   MasterRecord,
   MasterState,
   Owed,
+  WorkerRecord,
 } from './schema.js';
 import { STALE_AFTER_MS } from './writer.js';
 
@@ -87,7 +88,8 @@ export function decodeMaster(
     rttUs: numberOf(hash['rttUs'] === undefined ? null : Number(hash['rttUs'])),
     clockOffsetMs: numberOf(hash['clockOffsetMs'] === undefined ? null : Number(hash['clockOffsetMs'])),
   };
-  return { master, warnings };
+  const { rollError } = hash;
+  return { master: rollError === undefined ? master : { ...master, rollError }, warnings };
 }
 
 function decodeInfo(identity: string, fields: Fields | null): MasterInfo | null {
@@ -107,6 +109,7 @@ function decodeInfo(identity: string, fields: Fields | null): MasterInfo | null 
     tag: string(fields['tag']),
     labels: list(fields['labels'], stringOrNull),
     app: string(fields['app']),
+    redisId: stringOrNull(fields['redisId']),
     config: fieldsOf(fields['config']) ?? {},
   };
 }
@@ -159,7 +162,7 @@ function decodeJob(value: unknown): ActiveJob | null {
   };
 }
 
-function decodeWorker(value: unknown): WorkerInfo | null {
+function decodeWorker(value: unknown): WorkerRecord | null {
   const worker = fieldsOf(value);
   const queue = worker?.['queue'];
   const prefix = worker?.['prefix'];
@@ -168,7 +171,17 @@ function decodeWorker(value: unknown): WorkerInfo | null {
   // A release acts on these: an empty token prefix would be everybody's.
   if (typeof queue !== 'string' || typeof prefix !== 'string') return null;
   if (typeof tokenPrefix !== 'string' || tokenPrefix === '' || typeof redisId !== 'string') return null;
-  return { queue, prefix, tokenPrefix, redisId, ...decodeLock(fieldsOf(worker?.['lock'])) };
+  const concurrency = numberOf(worker?.['concurrency']);
+  const started = numberOf(worker?.['started']);
+  return {
+    queue,
+    prefix,
+    tokenPrefix,
+    redisId,
+    ...decodeLock(fieldsOf(worker?.['lock'])),
+    ...(concurrency === null ? {} : { concurrency }),
+    ...(started === null ? {} : { started }),
+  };
 }
 
 function decodeLock(lock: Fields | null): Pick<WorkerInfo, 'lock'> {

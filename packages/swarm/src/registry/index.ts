@@ -10,6 +10,7 @@ import { type DeathQuery, type DeathsReading, readDeaths } from './deaths.js';
 import { type DumpQuery, type DumpsReading, readDumps } from './dumps.js';
 import { checkNamespace, DEFAULT_NAMESPACE } from './keys.js';
 import type { RegistryCommand } from './orders.js';
+import { type QueueLag, queueLags } from './queues.js';
 import {
   type ChildOnHost,
   childrenOf,
@@ -53,6 +54,7 @@ export type { Answer, CapturedFile } from './commands.js';
 export type { DeathQuery, DeathsReading } from './deaths.js';
 export type { DumpQuery, DumpsReading } from './dumps.js';
 export type { RegistryCommand } from './orders.js';
+export type { QueueLag } from './queues.js';
 export type { ChildOnHost, RegistryClient, RegistrySnapshot, SnapshotOptions } from './reader.js';
 export type {
   ChildRecord,
@@ -66,6 +68,7 @@ export type {
   MasterState,
   RunningJob,
   SlowJob,
+  WorkerRecord,
 } from './schema.js';
 export type { CommandOptions, CommandResult } from './send.js';
 export type { Target } from './target.js';
@@ -139,6 +142,14 @@ export class Registry {
    */
   async jobMemory(): Promise<JobMemoryOnHost[]> {
     return jobMemoryOf(await this.snapshot());
+  }
+
+  /**
+   * Queues that children of masters which are not stale work for, by name: what waits in them, for how long, and
+   * what they get. Counts are null for queues that are not on the Redis of the registry.
+   */
+  queues(): Promise<QueueLag[]> {
+    return this.#read(async (client) => queueLags(client, await readSnapshot(client, this.namespace)));
   }
 
   /** How processes of all masters ended, the newest first; by default without those that left as told. */

@@ -41,7 +41,12 @@ export interface ChildRecord {
   restarts: number;
   lastDeath: LastDeath | null;
   stuckSinceMs: number | null;
-  workers: WorkerInfo[];
+  workers: WorkerRecord[];
+}
+
+export interface WorkerRecord extends WorkerInfo {
+  /** Jobs begun since the child's start; missing where it did not say. */
+  started?: number | undefined;
 }
 
 export interface LastDeath {
@@ -72,6 +77,8 @@ export interface MasterInfo {
   tag: string;
   labels: string[];
   app: string;
+  /** The Redis of the registry, as its children name it; null: written by a version that did not say. */
+  redisId: string | null;
   /** The effective configuration, without secrets. */
   config: Record<string, unknown>;
 }
@@ -141,6 +148,8 @@ export interface MasterRecord {
   rttUs: number | null;
   /** Redis's clock minus its host's, ms; null: not known yet, or written by a version that did not say it. */
   clockOffsetMs: number | null;
+  /** Why the last roll was given up; missing: it was not. */
+  rollError?: string | undefined;
 }
 
 /** One running job, as `swarm jobs --json` prints it. */

@@ -28,6 +28,8 @@ export interface MasterReport {
   jobDurations: readonly JobDurationRecord[];
   /** Redis's clock minus this host's, ms, as of the beat before; missing: not known yet. */
   clockOffsetMs?: number | undefined;
+  /** Why the last roll was given up; null or missing: it was not. */
+  rollError?: string | null | undefined;
 }
 
 export interface BeatReply {
@@ -134,6 +136,7 @@ function fieldsOf(report: MasterReport, rttUs: number | null): string[] {
     ...['generation', wholeNumber(report.generation)],
     ...['count', wholeNumber(report.count)],
   ];
+  if (typeof report.rollError === 'string') fields.push('rollError', report.rollError);
   if (report.owed.length > 0) fields.push('owed', toJson(report.owed));
   if (report.jobMemory.length > 0) fields.push('jobMemory', toJson(report.jobMemory));
   if (report.jobDurations.length > 0) fields.push('jobDurations', toJson(report.jobDurations));

@@ -14,7 +14,14 @@ import { chain, type Decision, killEffect, type Moment, place, same } from './de
 import type { Effect, ExitReason, SlotEvent, SupervisorEvent } from './events.js';
 import { endExtension, onLocksExtended, onRenewalMissed, stepExtensions } from './extensions.js';
 import { onJobGivenUp } from './given-up.js';
-import { addRelease, answerRelease, releaserGone, releaserReady, stepReleases } from './releases.js';
+import {
+  addRelease,
+  answerRelease,
+  releaserGone,
+  releaserReady,
+  retryReleases,
+  stepReleases,
+} from './releases.js';
 import {
   dropRecycle,
   onReplacementDue,
@@ -26,7 +33,7 @@ import {
   stepReplacements,
   stopReplacement,
 } from './replace.js';
-import { scale } from './scale.js';
+import { isLastOfGroup, scale } from './scale.js';
 import { childrenOf, type KillReason, type LeaveReason, type Slot, type SupervisorState } from './state.js';
 import { type Inputs, type Row, TABLE } from './table.js';
 
@@ -68,7 +75,7 @@ function react(state: SupervisorState, event: SupervisorEvent, moment: Moment): 
     case 'recycleRequested':
       return requestRecycle(state, event, moment);
     case 'removeRequested':
-      return removeSlot(state, event.slot, 'scale', state.policy.drainTimeoutMs, moment);
+      return onRemove(state, event.slot, moment);
     case 'scaleRequested':
       return onScale(state, event, moment);
     case 'killRequested':
@@ -93,11 +100,13 @@ function react(state: SupervisorState, event: SupervisorEvent, moment: Moment): 
     case 'redisLost':
       return same({ ...state, redisLost: true });
     case 'redisBack':
-      return same(restartBootClocks({ ...state, redisLost: false }, moment.nowMs));
+      return same(
+        retryReleases(restartBootClocks({ ...state, redisLost: false }, moment.nowMs), moment.nowMs),
+      );
     case 'releaseAnswered':
       return answerRelease(state, event, moment.nowMs);
     case 'predecessorFound':
-      return same(addRelease(state, { owner: event.owner, group: null }, moment.nowMs));
+      return same(addRelease(state, { owner: event.owner, group: null, wasReady: true }, moment.nowMs));
   }
 }
 
@@ -132,7 +141,9 @@ function settleExit(
 ): Decision {
   const unblocked = endBlock(endExtension(decision.state, event.identity), event.identity).state;
   const left = releaserGone(unblocked, event.identity, nowMs);
-  const owner = { owner: event.identity, group: slot.group };
+  const child = childrenOf(slot).find(({ identity }) => identity === event.identity);
+  const wasReady = child?.readyAtMs != null;
+  const owner = { owner: event.identity, group: slot.group, wasReady };
   const owes = event.held && !event.drained;
   if (event.isHopeless && !event.drained && left.phase === 'stopping') {
     const announcement: Effect = { type: 'announceLeft', owner: event.identity, canSucceed: false };
@@ -196,6 +207,12 @@ function removeSlot(
     },
   ];
   return chain(state, steps, (now, step) => step(now));
+}
+
+function onRemove(state: SupervisorState, index: number, moment: Moment): Decision {
+  const slot = state.slots.find((other) => other.index === index);
+  if (!slot || isLastOfGroup(state, slot)) return same(state);
+  return removeSlot(state, index, 'scale', state.policy.drainTimeoutMs, moment);
 }
 
 function onScale(state: SupervisorState, order: { group: string; count: number }, moment: Moment): Decision {
@@ -292,8 +309,9 @@ function endIfDone(before: SupervisorState, { state, effects }: Decision): Decis
   const after = killedAtStop === state.killedAtStop ? state : { ...state, killedAtStop };
   if (after.phase === 'stopping' && after.slots.length === 0) {
     // the later sweeps only make sure: what one of them has confirmed is left to no successor
-    const ends = after.releases.map(({ sweepsDone, owner }): Effect => {
-      return sweepsDone > 0 ? { type: 'settle', owner } : { type: 'announceLeft', owner, canSucceed: true };
+    const ends = after.releases.flatMap(({ sweepsDone, owner, wasReady }): Effect[] => {
+      if (sweepsDone > 0) return [{ type: 'settle', owner }];
+      return wasReady ? [{ type: 'announceLeft', owner, canSucceed: true }] : [];
     });
     const isLeft = after.leftAtStop || ends.some(({ type }) => type === 'announceLeft');
     const reason = exitReason(after, isLeft);

@@ -4,11 +4,18 @@
  * swept more than once, because a fetch that it had sent may be carried out after its death.
  */
 import type { Effect, SupervisorEvent } from './events.js';
-import { type Child, childrenOf, type Release, type Slot, type SupervisorState } from './state.js';
+import {
+  type Child,
+  childrenOf,
+  type Policy,
+  type Release,
+  type Slot,
+  type SupervisorState,
+} from './state.js';
 
 export function addRelease(
   state: SupervisorState,
-  { owner, group }: { owner: string; group: string | null },
+  { owner, group, wasReady }: { owner: string; group: string | null; wasReady: boolean },
   nowMs: number,
 ): SupervisorState {
   if (state.releases.some((release) => release.owner === owner)) return state;
@@ -17,9 +24,11 @@ export function addRelease(
     owner,
     group,
     startedAtMs: nowMs,
+    wasReady,
     sweepsDone: 0,
     dueAtMs: nowMs + (state.policy.sweepsAtMs[0] ?? 0),
     askedOf: null,
+    failures: 0,
     lastFailedBy: null,
     unservedSinceMs: null,
   };
@@ -36,7 +45,9 @@ export function answerRelease(
   const next = mapReleases(state, (release) => {
     if (release.id !== releaseId || release.askedOf !== by) return release;
     if (error !== null) {
-      return { ...release, askedOf: null, lastFailedBy: by, dueAtMs: nowMs + state.policy.releaseRetryMs };
+      const dueAtMs = nowMs + retryInMs(state.policy, release.failures);
+      const failures = release.failures + 1;
+      return { ...release, askedOf: null, failures, lastFailedBy: by, dueAtMs };
     }
     if (unserved.length > 0) {
       const unservedSinceMs = release.unservedSinceMs ?? nowMs;
@@ -55,11 +66,25 @@ export function answerRelease(
     return {
       ...release,
       askedOf: null,
+      failures: 0,
       sweepsDone,
       dueAtMs: Math.max(nowMs, release.startedAtMs + nextAtMs),
     };
   });
   return { state: next, effects };
+}
+
+/** While a Redis is away every try costs a sibling some time, and says the same. */
+function retryInMs({ releaseRetryMs, releaseRetryMaxMs }: Policy, failures: number): number {
+  return Math.min(releaseRetryMaxMs, releaseRetryMs * 2 ** failures);
+}
+
+/** Redis is back: what failed for want of it is tried at once. */
+export function retryReleases(state: SupervisorState, nowMs: number): SupervisorState {
+  return mapReleases(state, (release) => {
+    const waits = release.failures > 0 && release.askedOf === null && release.dueAtMs !== null;
+    return waits ? { ...release, failures: 0, dueAtMs: nowMs } : release;
+  });
 }
 
 function nobodyServes({ owner }: Release, unserved: readonly string[]): Effect {

@@ -8,19 +8,29 @@ export function scale(
   { group, count }: { group: string; count: number },
   { nowMs }: Moment,
 ): Decision & { remove: number[] } {
-  const staying = state.slots.filter((slot) => slot.group === group && !isGoing(slot));
-  if (count < staying.length) {
-    const remove = staying.slice(count).map(({ index }) => index);
+  const stays = staying(state, group);
+  if (count < stays.length) {
+    const remove = stays.slice(count).map(({ index }) => index);
     return { ...same(state), remove };
   }
   const taken = new Set(state.slots.map(({ index }) => index));
   const added: Slot[] = [];
-  for (let index = 0; added.length < count - staying.length; index++) {
+  for (let index = 0; added.length < count - stays.length; index++) {
     if (!taken.has(index)) added.push(newSlot(index, group, nowMs));
   }
   if (added.length === 0) return { ...same(state), remove: [] };
   const slots = [...state.slots, ...added].sort((a, b) => a.index - b.index);
   return { ...same({ ...state, slots }), remove: [] };
+}
+
+/** Those of a group that are not emptied for good. */
+export function staying({ slots }: SupervisorState, group: string): Slot[] {
+  return slots.filter((slot) => slot.group === group && !isGoing(slot));
+}
+
+/** It stays: with no slot there is no group, and nothing to scale up again. */
+export function isLastOfGroup(state: SupervisorState, slot: Slot): boolean {
+  return !isGoing(slot) && staying(state, slot.group).length === 1;
 }
 
 /** It is emptied for good. */

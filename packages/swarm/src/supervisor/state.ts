@@ -98,11 +98,15 @@ export interface Release {
   /** Which siblings may do it; null: any. */
   group: string | null;
   startedAtMs: number;
+  /** It was ready: one that never was has had no connection to fetch a job by. */
+  wasReady: boolean;
   /** Sweeps confirmed so far. */
   sweepsDone: number;
   /** Next try, or the deadline of the answer while `askedOf` is set; null: waits for a child that can do it. */
   dueAtMs: number | null;
   askedOf: string | null;
+  /** In a row. */
+  failures: number;
   /** Who failed last: somebody else is asked first. */
   lastFailedBy: string | null;
   /** Since when releasers say that they do not work for all of its queues; null: they do. */
@@ -127,7 +131,9 @@ export interface Policy extends StuckPolicy {
   sweepsAtMs: readonly number[];
   /** How long a sibling has for a release before another is asked. */
   releaseAnswerMs: number;
+  /** After a first failure; doubled with each that follows. */
   releaseRetryMs: number;
+  releaseRetryMaxMs: number;
   /** For how long queues that no child works for are asked about: some programs start a Worker late. */
   unservedMs: number;
   /** Releases that wait for somebody who can carry them out; beyond this the oldest is given up. */
@@ -150,6 +156,7 @@ export const DEFAULT_POLICY: Policy = {
   sweepsAtMs: [0, 1_000, 5_000],
   releaseAnswerMs: 3_000,
   releaseRetryMs: 500,
+  releaseRetryMaxMs: 5_000,
   unservedMs: 10_000,
   maxUnassigned: 100,
   tiltMs: 4_000,

@@ -2,6 +2,7 @@
 import { jobsOf } from '../../registry/reader.js';
 import type { MasterRecord } from '../../registry/schema.js';
 import { formatBytes, formatDuration } from '../../units.js';
+import { generationText } from '../generation-text.js';
 import { cellWidth, cutText, padText, safeText } from '../terminal-text.js';
 import { type Column, cells, chooseColumns, orDash } from './columns.js';
 import type { History } from './history.js';
@@ -87,14 +88,14 @@ function summary(masters: readonly MasterRecord[], { jobsPerSecond }: History): 
 }
 
 function masterLine(master: MasterRecord, nowMs: number): Line {
-  const { identity, tag, stale, state, beatAtMs, generation, rttUs, children } = master;
+  const { identity, tag, stale, state, beatAtMs, rttUs, children } = master;
   const stuck = children.filter(({ stuckSinceMs }) => stuckSinceMs !== null).length;
   const parts = [
     identity,
     tag,
     stale ? `STALE for ${formatDuration(nowMs - beatAtMs)}` : state,
     stuck > 0 ? `${stuck} stuck` : '',
-    `generation ${generation}`,
+    generationText(master, false),
     rttUs === null ? '' : `Redis ${(rttUs / 1_000).toFixed(1)}ms`,
   ];
   return {

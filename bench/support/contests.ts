@@ -1,0 +1,148 @@
+/** Throughput: which processes take turns at which jobs. */
+import type { TestRedis } from '../../../test/dist/support/redis.js';
+import { Fetcher, type FetcherKind } from './fetcher.js';
+import { median, medianInterval } from './figures.js';
+import { figure, type Goal, type Table } from './report.js';
+import { jobsPerSecond, measureTurn, type Turn, warmUp } from './turns.js';
+
+/** V8 needs about as many to have compiled what is worth it. */
+const WARM_UP_JOBS = 6_000;
+/** Of each, a round. */
+const TURNS = 2;
+
+export interface Contest {
+  title: string;
+  queueCount: number;
+  jobMs: number;
+  jobsATurn: number;
+  /** Of the swarm app. */
+  concurrency: number;
+  /** Of each stock Worker. */
+  stockConcurrency: number;
+  /** Jobs a second by those of stock Workers. */
+  floors: Partial<Record<FetcherKind, number>>;
+}
+
+export const CONTESTS: readonly Contest[] = [
+  {
+    title: 'no-op jobs, 1 queue, concurrency 10',
+    queueCount: 1,
+    jobMs: 0,
+    jobsATurn: 1_200,
+    concurrency: 10,
+    stockConcurrency: 10,
+    floors: { strict: 1 },
+  },
+  {
+    title: '5 ms jobs, 1 queue, concurrency 10',
+    queueCount: 1,
+    jobMs: 5,
+    jobsATurn: 600,
+    concurrency: 10,
+    stockConcurrency: 10,
+    floors: { strict: 1 },
+  },
+  {
+    title: 'no-op jobs, 4 queues, concurrency 10 (stock: 10 each)',
+    queueCount: 4,
+    jobMs: 0,
+    jobsATurn: 1_200,
+    concurrency: 10,
+    stockConcurrency: 10,
+    floors: { strict: 0.8, weighted: 0.75 },
+  },
+  {
+    title: '5 ms jobs, 4 queues, concurrency 12 (stock: 3 each)',
+    queueCount: 4,
+    jobMs: 5,
+    jobsATurn: 600,
+    concurrency: 12,
+    stockConcurrency: 3,
+    floors: { strict: 1, weighted: 1 },
+  },
+];
+
+/** The n-th turns of all were next to each other. */
+export type Round = Map<FetcherKind, Turn[]>;
+
+/** @param onRound before each */
+export async function contestRounds(
+  redis: TestRedis,
+  contest: Contest,
+  count: number,
+  onRound: (round: number) => void,
+): Promise<Round[]> {
+  const kinds: FetcherKind[] = ['stock', ...(Object.keys(contest.floors) as FetcherKind[])];
+  const fetchers: Fetcher[] = [];
+  try {
+    for (const kind of kinds) {
+      const { queueCount, concurrency, stockConcurrency } = contest;
+      const places = kind === 'stock' ? stockConcurrency : concurrency;
+      const options = { kind, name: `${kind}-${queueCount}-${places}`, queueCount, concurrency: places };
+      const fetcher = await Fetcher.start(redis, options);
+      fetchers.push(fetcher);
+      await warmUp(fetcher, contest.jobMs > 0 ? WARM_UP_JOBS / 4 : WARM_UP_JOBS);
+    }
+    const rounds: Round[] = [];
+    for (let at = 0; at < count; at += 1) {
+      onRound(at + 1);
+      rounds.push(await contestRound(fetchers, contest));
+    }
+    return rounds;
+  } finally {
+    for (const fetcher of fetchers) await fetcher.close();
+  }
+}
+
+async function contestRound(fetchers: readonly Fetcher[], contest: Contest): Promise<Round> {
+  const round: Round = new Map(fetchers.map(({ kind }) => [kind, []]));
+  for (let turn = 0; turn < TURNS; turn += 1) {
+    // neither always follows the other, nor comes first more often
+    for (const fetcher of turn % 2 === 0 ? fetchers : fetchers.toReversed()) {
+      round.get(fetcher.kind)?.push(await measureTurn(fetcher, contest.jobsATurn, contest.jobMs));
+    }
+  }
+  return round;
+}
+
+export function contestTable({ title }: Contest, rounds: readonly Round[]): Table {
+  const kinds = [...(rounds[0]?.keys() ?? [])];
+  const turnsOf = (kind: FetcherKind): Turn[] => rounds.flatMap((round) => round.get(kind) ?? []);
+  const row = (what: string, of: (turn: Turn) => number): string[] => {
+    return [what, ...kinds.map((kind) => figure(median(turnsOf(kind).map(of))))];
+  };
+  return {
+    title,
+    columns: ['median of turns', ...kinds],
+    rows: [
+      row('jobs/s', jobsPerSecond),
+      ['÷ stock', ...kinds.map((kind) => figure(median(ratios(rounds, kind))))],
+      row('CPU µs/job, process', ({ cpuMs, jobs }) => (1_000 * cpuMs) / jobs),
+      row('CPU µs/job, Redis', ({ redisCpuMs, jobs }) => (1_000 * redisCpuMs) / jobs),
+      row('commands/job', ({ commands, jobs }) => commands / jobs),
+    ],
+  };
+}
+
+export function contestGoals({ title, floors }: Contest, rounds: readonly Round[]): Goal[] {
+  return (Object.entries(floors) as [FetcherKind, number][]).map(([kind, atLeast]) => {
+    const values = ratios(rounds, kind);
+    return {
+      what: `${title}: jobs/s, ${kind} ÷ stock`,
+      value: median(values),
+      interval: medianInterval(values),
+      atLeast,
+    };
+  });
+}
+
+/** Of turns next to each other. */
+function ratios(rounds: readonly Round[], kind: FetcherKind): number[] {
+  return rounds.flatMap((round) => {
+    const stock = round.get('stock') ?? [];
+    return (round.get(kind) ?? []).flatMap((turn, at) => {
+      const other = stock[at];
+      return other ? [jobsPerSecond(turn) / jobsPerSecond(other)] : [];
+    });
+  });
+}
