@@ -1,5 +1,5 @@
 /**
- * `npm run chaos -- --minutes 2 --seed S`: four children, three queues, four kinds of job, and a fault every
+ * `npm run chaos -- --minutes 2 --seed S [--app]`: four children of an unmodified program, or of a swarm app, three queues, four kinds of job, and a fault every
  * second or so: kills, stops, loops, full heaps, Redis restarts. At the end every job must be accounted
  * for. The seed decides which faults come when, and what the jobs are; the machine decides the rest.
  */
@@ -28,6 +28,8 @@ const FIRST_FULL_HEAP = 20;
 const MAX_OPEN = 60;
 /** A fault explains what begins or ends so long around it: releases are swept for 5 s, locks last 30 s. */
 const AFTERMATH_MS = 40_000;
+/** As many as an unmodified program has of its three Workers. */
+const APP_PLACES = 9;
 
 /** What happened to whom; pid 0: to Redis, and so to everybody. */
 interface Fault {
@@ -69,6 +71,8 @@ export async function chaos(options: {
   durationMs: number;
   seed: string;
   say: (text: string) => void;
+  /** Of a swarm app; default: of an unmodified program. */
+  isApp?: boolean;
 }): Promise<ChaosReport> {
   const random = randomFrom(options.seed);
   const directory = await mkdtemp(join(tmpdir(), 'swarm-chaos-'));
@@ -76,8 +80,11 @@ export async function chaos(options: {
   const queues = QUEUES.map((name) => openQueue(redis, name));
   for (const queue of queues) queue.on('error', () => {});
   const ledger = join(directory, 'ledger');
-  const swarm = new Swarm('chaos.mjs', {
-    args: ['--count', String(CHILDREN), '--redis', redis.url, '--node-arg', '--max-old-space-size=96'],
+  const swarm = new Swarm(options.isApp ? 'chaos-app.mjs' : 'chaos.mjs', {
+    args: [
+      ...['--count', String(CHILDREN), '--redis', redis.url, '--node-arg', '--max-old-space-size=96'],
+      ...(options.isApp ? ['-c', String(APP_PLACES)] : []),
+    ],
     env: { QUEUE_REDIS_PORT: String(redis.port), CHAOS_LEDGER: ledger, CHAOS_QUEUES: QUEUES.join(',') },
   });
   try {
@@ -329,7 +336,11 @@ export function table(report: ChaosReport): string {
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
-    options: { minutes: { type: 'string', default: '2' }, seed: { type: 'string' } },
+    options: {
+      minutes: { type: 'string', default: '2' },
+      seed: { type: 'string' },
+      app: { type: 'boolean', default: false },
+    },
   });
   const minutes = Number(values.minutes);
   if (!(minutes > 0 && minutes <= 600))
@@ -339,6 +350,7 @@ async function main(): Promise<void> {
   const report = await chaos({
     durationMs: minutes * 60_000,
     seed,
+    isApp: values.app,
     say: (text) => process.stdout.write(`  ${text}\n`),
   });
   console.log(`\n${table(report)}\n\n${report.ok ? 'every job is accounted for' : 'FAILED'}`);

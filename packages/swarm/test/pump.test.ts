@@ -53,6 +53,46 @@ async function openScene({
 }
 
 describe('a pump', () => {
+  it('says why it fetches nothing from a queue, and nothing where it could', async () => {
+    const { world, children, add } = await openScene({
+      places: 3,
+      weights: [1, 1, 1],
+      maxActive: [1, null, null],
+      room: [null, 1, null],
+    });
+    const pump = children[0]?.pump;
+    assert.ok(pump);
+    const reasons = (): (string | null)[] => [0, 1, 2].map((at) => pump.heldUp(at));
+    await world.run(50);
+    assert.deepEqual(reasons(), [null, null, null]);
+    for (const at of [0, 0, 1, 1]) add(at, 1_000);
+    await world.run(150);
+    assert.deepEqual(reasons(), ['it has as many jobs as its maxActive', 'its limit has no room', null]);
+    pump.pause(2);
+    assert.equal(pump.heldUp(2), 'it is paused');
+    pump.resume(2);
+    add(2, 1_000);
+    await world.run(250);
+    assert.deepEqual(new Set(reasons()), new Set(['all places are taken']));
+    await world.run(5_000);
+    assert.deepEqual(reasons(), [null, null, null]);
+    pump.stop();
+    assert.equal(pump.heldUp(0), 'nothing is taken any more');
+  });
+
+  it('says of a queue in strict order that those before it have jobs', async () => {
+    const { world, children, add } = await openScene({ places: 2 });
+    const pump = children[0]?.pump;
+    for (let job = 0; job < 200; job += 1) add(0, 20);
+    add(1, 20);
+    const seen = new Set<string | null | undefined>();
+    for (let atMs = 50; atMs < 1_000; atMs += 7) {
+      await world.run(atMs);
+      seen.add(pump?.heldUp(1));
+    }
+    assert.equal(seen.has(null), false, [...seen].join());
+  });
+
   it('runs what is added to an idle child at once', async () => {
     const { world, redis, add } = await openScene({});
     await world.run(100);
