@@ -51,7 +51,7 @@ describe('swarm profile', { concurrency: 3 }, () => {
     const over = join(await temporaryDirectory(t), 'over');
     const id = await trial.add({ busyUntil: over });
     await waitFor('the job runs', async () => (await trial.queue.getJobState(id)) === 'active');
-    const { code, stdout, stderr } = await command('profile', String(pid), '--for', '1s');
+    const { code, stdout, stderr } = await command('profile', String(pid), '--for', '2s');
     await writeFile(over, '');
     assert.equal(code, 0, stderr);
     const file = stdout.trim();
@@ -59,7 +59,7 @@ describe('swarm profile', { concurrency: 3 }, () => {
     assert.match(stderr, /on the host of \S+. Chrome opens it/);
     assert.equal(statSync(file).mode & 0o777, 0o600);
     const profile = JSON.parse(readFileSync(file, 'utf8'));
-    assert.ok(profile.samples.length > 100, `${profile.samples.length} samples`);
+    assert.ok(profile.samples.length > 50, `${profile.samples.length} samples`);
     assert.equal(profile.samples.length, profile.timeDeltas.length);
     const names = profile.nodes.map((node: { callFrame: { url: string } }) => node.callFrame.url);
     assert.ok(

@@ -177,7 +177,11 @@ describe('swarm without a Redis', () => {
     assert.equal(home.redisPid, null);
     const next = home.start(null, options);
     await next.ready(1);
-    await swarm.line('registry is written again');
+    await waitFor('both are there', async () => {
+      const { code, stdout } = await swarmCommand(['ps', '--json'], home);
+      const masters = code === 0 ? (JSON.parse(stdout) as { pid: number; stale: boolean }[]) : [];
+      return [swarm, next].every(({ pid }) => masters.some((master) => master.pid === pid && !master.stale));
+    });
     assert.deepEqual(swarm.all(STARTED_AGAIN), []);
     for (const each of [swarm, next]) assert.equal(await each.stop(), 0);
   });

@@ -1,5 +1,6 @@
 /** A real redis-server of a test's own: free port, nothing on disk unless asked, gone with the test. */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -74,13 +75,26 @@ export async function startRedis(extra: readonly string[] = []): Promise<TestRed
   };
 }
 
+/**
+ * Below the range from which the kernel gives ports to connections: one of those could take it before the server does,
+ * and a client that tries again and again while nobody listens could meet itself there.
+ */
+const LOWEST_PORT = 12_000;
+const HIGHEST_PORT = 30_000;
+
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
+  for (;;) {
+    const port = randomInt(LOWEST_PORT, HIGHEST_PORT);
+    if (await isFree(port)) return port;
+  }
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+  });
 }
 
 async function answers(port: number): Promise<boolean> {

@@ -90,7 +90,7 @@ export const COMMANDS = {
     usage: '[options]',
     describe: 'what waits in each queue, for how long, and its share',
     options: REGISTRY_OPTIONS,
-    switches: JSON_SWITCH,
+    switches: TABLE_SWITCHES,
     examples: [
       ['swarm queues', 'a table of all queues that children work for'],
       ['swarm queues --json', 'for scripts'],

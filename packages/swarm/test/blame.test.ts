@@ -110,6 +110,9 @@ describe('judgeAll', () => {
       Array.from({ length: 20 }, (_, at) => death(at, 'job-timeout', null)),
     );
     assert.deepEqual(timeouts.get('b')?.blame, { exact: 0, shared: 0 });
+    const [a] = judgeAll([job('a'), job('b')], death(0, 'stuck', 'a'), whole);
+    assert.deepEqual([a?.kind, a?.named], ['exact', true]);
+    assert.equal(judgeAll([job('a')], death(0, 'stuck', 'a'), whole)[0]?.named, false, 'it was alone');
     const shared = suffer(['a', 'b'], [death(0, 'uncaught', null)]);
     assert.deepEqual(
       [...shared.values()].map((one) => one?.blame.shared),
@@ -155,6 +158,10 @@ describe('the notes of a job', () => {
     assert.equal(
       quarantineReason({ exact: 0, shared: 4 }, [note(1, 'shared', 'exit code 3')], 1),
       'quarantined: its process died 4 times while it ran among others: exit code 3 2026-01-31 12:00:01Z, and 3 before',
+    );
+    assert.match(
+      quarantineReason({ exact: 3, shared: 0 }, [note(1), noteOf(death, 'exact', true)], 3),
+      /died 3 times while it ran alone, or by what it did: /,
     );
     assert.match(
       quarantineReason({ exact: 1, shared: 0 }, [{ ...note(0), atMs: 1e300 }], 1),

@@ -206,7 +206,7 @@ describe('checkRedis', { concurrency: true }, () => {
       '--loading-process-events-interval-bytes',
       '1024',
     ];
-    const loading = await redis({ port, args: slow });
+    const loading = await redis({ port, args: slow, loads: true });
     const progress: LoadingProgress[] = [];
     const url = loading.url;
     await checkRedis(open(url), url, { budgetMs: 2_000, onLoading: (each) => progress.push(each) });

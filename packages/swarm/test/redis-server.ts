@@ -1,5 +1,6 @@
 /** A real redis-server for a test: on loopback, on a free port, without persistence unless asked for. */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -23,6 +24,8 @@ export interface TestRedisOptions {
   port?: number;
   /** `--sentinel` needs a writable configuration file as its first argument. */
   configFile?: string;
+  /** Do not wait until it has loaded what is on disk; default false. */
+  loads?: boolean;
 }
 
 const running = new Set<ChildProcess>();
@@ -30,7 +33,8 @@ process.on('exit', () => {
   for (const server of running) server.kill('SIGKILL');
 });
 
-export async function startRedis({ args = [], port, configFile }: TestRedisOptions = {}): Promise<TestRedis> {
+export async function startRedis(options: TestRedisOptions = {}): Promise<TestRedis> {
+  const { args = [], port, configFile, loads = false } = options;
   const directory = mkdtempSync(join(tmpdir(), 'swarm-redis-'));
   const own = port ?? (await freePort());
   const first = configFile === undefined ? [] : [configFile];
@@ -52,7 +56,7 @@ export async function startRedis({ args = [], port, configFile }: TestRedisOptio
     rmSync(directory, { recursive: true, force: true });
   };
   try {
-    await until(() => accepts(own), `redis-server listens on ${own}`, 10_000);
+    await until(() => answers(own, loads), `redis-server answers on ${own}`, 10_000);
   } catch (error) {
     await stop();
     throw new Error(`${(error as Error).message}\n${output}`, { cause: error });
@@ -67,25 +71,39 @@ export async function startRedis({ args = [], port, configFile }: TestRedisOptio
   };
 }
 
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
+/**
+ * Below the range from which the kernel gives ports to connections: one of those could take it before the server does,
+ * and a client that tries again and again while nobody listens could meet itself there.
+ */
+const LOWEST_PORT = 12_000;
+const HIGHEST_PORT = 30_000;
+
+export async function freePort(): Promise<number> {
+  for (;;) {
+    const port = randomInt(LOWEST_PORT, HIGHEST_PORT);
+    if (await isFree(port)) return port;
+  }
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
     const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
-    });
+    server.once('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
   });
 }
 
-function accepts(port: number): Promise<boolean> {
+/** It listens before it has loaded what is on disk. */
+function answers(port: number, mayLoad: boolean): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1');
-    socket.once('connect', () => {
+    socket.once('connect', () => socket.write('PING\r\n'));
+    socket.once('data', (reply) => {
       socket.destroy();
-      resolve(true);
+      resolve(mayLoad || !reply.toString().startsWith('-LOADING'));
     });
     socket.once('error', () => resolve(false));
+    socket.once('close', () => resolve(false));
   });
 }
 

@@ -39,6 +39,12 @@ export interface Judgement extends Blame {
   quarantined: boolean;
 }
 
+/** The same, of one of the jobs of a death. */
+export interface Verdict extends Judgement {
+  /** Exact although it was not alone: the evidence names it. */
+  named: boolean;
+}
+
 export function judge({ cause, alone, isNamed, exact, shared, quarantineAfter }: Evidence): Judgement {
   const kind = kindOf(cause, alone, isNamed);
   if (kind === 'none') return { kind, exact, shared, quarantined: false };
@@ -66,10 +72,10 @@ export function judgeAll(
   jobs: readonly Accused[],
   death: DeathNotice | null,
   { isComplete, quarantineAfter }: { isComplete: boolean; quarantineAfter: number | null },
-): Judgement[] {
+): Verdict[] {
   const ran = ranAmong(jobs, death, isComplete);
-  return jobs.map((job): Judgement => {
-    const uncharged: Judgement = { ...job.blame, kind: 'none', quarantined: false };
+  return jobs.map((job): Verdict => {
+    const uncharged: Verdict = { ...job.blame, kind: 'none', quarantined: false, named: false };
     if (!death || !ran.has(job)) return uncharged;
     // a releaser that died over it has charged it
     if (job.notes.some((note) => note.death === death.id)) {
@@ -77,7 +83,8 @@ export function judgeAll(
     }
     const isNamed = death.pinned ? isSameJob(job, death.pinned) : undefined;
     const alone = isComplete && ran.size === 1;
-    return judge({ ...job.blame, cause: death.cause, alone, isNamed, quarantineAfter });
+    const judgement = judge({ ...job.blame, cause: death.cause, alone, isNamed, quarantineAfter });
+    return { ...judgement, named: judgement.kind === 'exact' && !alone };
   });
 }
 
@@ -114,10 +121,17 @@ export interface DeathNote {
   /** Epoch ms. */
   atMs: number;
   blame: keyof Blame;
+  /** Exact, because the evidence named it among others; missing: it was alone, or shares the death. */
+  named?: boolean | undefined;
 }
 
-export function noteOf({ id, cause, detail, atMs }: DeathNotice, blame: keyof Blame): DeathNote {
-  return { death: id, cause: detail ? `${cause} ${detail}` : cause, atMs, blame };
+export function noteOf(
+  { id, cause, detail, atMs }: DeathNotice,
+  blame: keyof Blame,
+  named = false,
+): DeathNote {
+  const note: DeathNote = { death: id, cause: detail ? `${cause} ${detail}` : cause, atMs, blame };
+  return named ? { ...note, named } : note;
 }
 
 /** What is no note is left out: the hash is anybody's to write. */
@@ -150,7 +164,9 @@ export function quarantineReason(
     .filter(({ blame }) => blame === kind)
     .map(({ cause, atMs }) => `${cause} ${secondsOf(atMs)}`);
   const earlier = listed.length < count ? [`and ${count - listed.length} before`] : [];
-  const how = kind === 'exact' ? 'while it ran alone' : 'while it ran among others';
+  const isNamed = kind === 'exact' && notes.some(({ named }) => named === true);
+  const alone = isNamed ? 'while it ran alone, or by what it did' : 'while it ran alone';
+  const how = kind === 'exact' ? alone : 'while it ran among others';
   const times = count === 1 ? 'once' : `${count} times`;
   return `quarantined: its process died ${times} ${how}: ${[...listed, ...earlier].join(', ')}`;
 }

@@ -10,7 +10,7 @@
 import { type BullJobClass, type BullWorker, clientOf, runScript } from '../child/bullmq.js';
 import type { Workers } from '../child/workers.js';
 import type { DeathNotice, Holding, JobRef, ReleasedJob } from '../protocol.js';
-import { isSameJob, type Judgement, judgeAll, noteOf, quarantineReason } from './blame.js';
+import { isSameJob, judgeAll, noteOf, quarantineReason, type Verdict } from './blame.js';
 import { type FoundJob, findHeldJobs } from './held-jobs.js';
 import { luaScript } from './lua-script.js';
 import { failForGood, failOnce, jobOf, moveToWait, wake } from './move-job.js';
@@ -62,7 +62,7 @@ export async function releaseHoldings(
     const own = await found;
     const jobs = all?.flat() ?? own;
     const judgements = judgeAll(jobs, death, { isComplete, quarantineAfter });
-    return Promise.all(own.map((job) => charge(job, death, judgements[jobs.indexOf(job)] as Judgement)));
+    return Promise.all(own.map((job) => charge(job, death, judgements[jobs.indexOf(job)] as Verdict)));
   });
   await within(Promise.all(charges), patienceMs);
   const moves = charges.map(async (charged, at) => {
@@ -95,11 +95,11 @@ interface ChargedJob extends OwedJob {
 async function charge(
   job: OwedJob,
   death: DeathNotice | null,
-  { kind, exact, shared, quarantined }: Judgement,
+  { kind, exact, shared, quarantined, named }: Verdict,
 ): Promise<ChargedJob> {
   const uncharged = { ...job, isLost: false, quarantined };
   if (!death || kind === 'none') return uncharged;
-  const note = noteOf(death, kind);
+  const note = noteOf(death, kind, named);
   const field = kind === 'exact' ? 'swarmExact' : 'swarmShared';
   const client = await clientOf(job.worker);
   if (!client) return uncharged;
