@@ -173,6 +173,26 @@ describe('a pump', () => {
     assert.equal(redis.done.size, 1);
   });
 
+  it('asks a limit again whose refusal came after it was paused', async () => {
+    const { world, redis, children, add } = await openScene({ places: 4, room: [1, null] });
+    const pump = children[0]?.pump;
+    const queue = pump?.queues[0];
+    let paused = false;
+    for (let job = 0; job < 3; job += 1) add(0, 7);
+    for (let atMs = 0; atMs < 100 && !paused; atMs += 0.1) {
+      await world.run(atMs);
+      // shut by one refusal, with the next on its way
+      paused = Boolean(queue?.isShut && queue.fetching > 0);
+    }
+    assert.ok(paused);
+    pump?.pause(0);
+    await world.run(world.nowMs + 100);
+    assert.equal(queue?.isShut, false);
+    pump?.resume(0);
+    await world.run();
+    assert.equal(redis.done.size, 3);
+  });
+
   it('stops with what runs, and puts back what it took in vain', async () => {
     const { world, redis, children, add } = await openScene({ places: 2 });
     for (let job = 0; job < 10; job += 1) add(0, 50);

@@ -30,7 +30,7 @@ export class PumpQueue<Job> {
   isPaused = false;
   /** Its gate has no room, and will say so when it has. */
   isShut = false;
-  /** How often it has said so. */
+  /** How often it has said so, or was left: a refusal from before that says nothing any more. */
   rooms = 0;
   /** Its marker was taken by us, and nothing was fetched since: somebody else must hear of it. */
   owesMark = false;
@@ -74,6 +74,7 @@ export class PumpQueue<Job> {
   withdraw(): void {
     if (!this.isShut) return;
     this.isShut = false;
+    this.rooms += 1;
     this.gate?.withdraw();
   }
 }

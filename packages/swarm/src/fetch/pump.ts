@@ -220,7 +220,7 @@ export class Pump<Job> {
     const { rooms } = queue;
     place.lease = (await queue.gate?.tryAcquire()) ?? null;
     if (place.lease === null) {
-      // room may have been announced before the refusal came: another way, another order
+      // room may have been announced, or is not waited for any more, before the refusal came
       queue.isShut = queue.rooms === rooms;
       queue.known.hint = Math.max(queue.known.hint, 1);
       return false;
