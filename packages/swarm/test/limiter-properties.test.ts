@@ -218,7 +218,8 @@ class SideBySide {
     const { type } = this.#definition;
     if (what === 'leave') {
       const granted = await caller.leave(this.#definition, id, { counts: true });
-      const holds = this.#rule instanceof ConcurrentRule && this.#rule.leases.has(id);
+      const endsAtMs = this.#rule instanceof ConcurrentRule ? this.#rule.leases.get(id) : undefined;
+      const holds = endsAtMs !== undefined && endsAtMs > this.#nowMs;
       assert.equal(granted !== null, holds && !isWaiting);
       this.#model.leave(this.#nowMs, id);
     } else if (what === 'cancel' && !isWaiting) {

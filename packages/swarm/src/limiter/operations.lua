@@ -167,7 +167,8 @@ local function leave(counts, id)
     end
   else
     local ends_at = not IS_TIMED and held_until(id)
-    if ends_at then
+    -- what has ended may still be in its place
+    if ends_at and tonumber(ends_at) > now then
       answer = { 'granted', ends_at }
     end
   end
