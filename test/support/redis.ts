@@ -8,6 +8,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
+import './ending.js';
 import { waitFor } from './wait.js';
 
 export interface TestRedis {

@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { OtherHost } from './other-host.js';
 import { killMarked, MARK, markedProcesses, type ProcessFacts } from './processes.js';
+import './ending.js';
 import { isAlive, type WaitOptions, waitFor } from './wait.js';
 
 // seen from test/dist/support

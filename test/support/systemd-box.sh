@@ -35,7 +35,8 @@ if [ "$1" != --inside ]; then
     [ ! -e "$mount/$name/cpuset.cpus" ] || cat "$mount/cpuset.cpus" >"$mount/$name/cpuset.cpus"
     echo $$ >"$mount/$name/cgroup.procs"
   done
-  exec unshare --pid --fork --kill-child --mount --uts --ipc --cgroup "$0" --inside "$@"
+  # it does not outlive who started it
+  exec setpriv --pdeathsig KILL unshare --pid --fork --kill-child --mount --uts --ipc --cgroup "$0" --inside "$@"
 fi
 
 shift

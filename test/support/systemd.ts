@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { CommandResult, LogLine } from './swarm.js';
+import './ending.js';
 import { waitFor } from './wait.js';
 
 // seen from test/dist/support

@@ -32,6 +32,8 @@ const running = new Set<ChildProcess>();
 process.on('exit', () => {
   for (const server of running) server.kill('SIGKILL');
 });
+// the runner ends a file that hangs by a signal
+process.once('SIGTERM', () => process.exit(143));
 
 export async function startRedis(options: TestRedisOptions = {}): Promise<TestRedis> {
   const { args = [], port, configFile, loads = false } = options;
