@@ -26,10 +26,14 @@ export function maskSecrets(text: string): string {
   return withoutUrls.replace(QUERY_SECRET, '$1***').replace(ASSIGNED_SECRET, '$1***');
 }
 
-/** `/usr/bin/ffmpeg -i a.mp4` is `ffmpeg`. A title that a process gave itself may be anything. */
+const SHELL = /^(a|ba|da|k|z)?sh$/;
+
+/** `/usr/bin/ffmpeg -i a.mp4` is `ffmpeg`, `sh -c 'ffmpeg -i a.mp4'` is `sh -c ffmpeg`. A title that a process gave itself may be anything. */
 export function programOf(command: string): string {
   if (command === '') return '';
   const [first = ''] = command.split(/\s/, 1);
   const name = /^[\w.+-]{1,40}/.exec(first.replace(/^.*\//, ''))?.[0];
-  return name === undefined || first.includes('=') || first.includes('://') ? 'a program' : name;
+  if (name === undefined || first.includes('=') || first.includes('://')) return 'a program';
+  const [, script] = /^\S+\s+-c\s+(\S.*)/s.exec(command) ?? [];
+  return script !== undefined && SHELL.test(name) ? `${name} -c ${programOf(script)}` : name;
 }
