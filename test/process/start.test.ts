@@ -137,14 +137,16 @@ describe('swarm without a Redis', () => {
     await Promise.all(swarms.map((swarm) => swarm.ready(1)));
     const queue = await producer(t, home, 'mail');
     queue.on('error', () => {});
-    for (const nth of [1, 2]) {
+    const pids = new Set<unknown>();
+    for (let kill = 0; kill < 2; kill += 1) {
       const pid = home.redisPid as number;
+      pids.add(pid);
       const job = await GatedJob.add(t, queue);
       process.kill(pid, 'SIGKILL');
       const back = await waitFor('one of them has started it again', () => {
-        return swarms.flatMap((swarm) => swarm.all(STARTED_AGAIN))[nth - 1];
+        const said = swarms.flatMap((swarm) => swarm.all(STARTED_AGAIN));
+        return said.find((line) => !pids.has(line['redis_pid']));
       });
-      assert.notEqual(back['redis_pid'], pid);
       assert.equal(home.redisPid, back['redis_pid']);
       await job.open();
       await job.result();

@@ -45,7 +45,7 @@ describe('what a dump publishes', () => {
     const noise = fc.string({ unit: fc.constantFrom('a', '/', ' ', '?', '-', ':', '=', '.', '#') });
     fc.assert(
       fc.property(noise, noise, (before, after) => {
-        const text = `/bin/sh -c ${before} s3cret ${after}`;
+        const text = `/bin/sh -c run ${before} s3cret ${after}`;
         const what = `GET https://host/x/${before}s3cret${after}`;
         const record = dumpRecord(1, {
           native: { state: 'S', wchan: null, syscall: 'poll', target: null, command: text, cpuPercent: 0 },
