@@ -1,6 +1,9 @@
 // The chaos as an unmodified program: a Worker for each of three queues.
-import { Worker } from 'bullmq';
+import { createRequire } from 'node:module';
 import { run } from './chaos-work.mjs';
+
+// an import of a CommonJS package costs twice the CPU time, and tests start hundreds of these
+const { Worker } = createRequire(import.meta.url)('bullmq');
 
 const { QUEUE_REDIS_PORT, CHAOS_QUEUES } = process.env;
 const connection = {

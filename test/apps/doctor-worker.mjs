@@ -1,7 +1,10 @@
 // A program whose jobs block, die or wait, as their data says; locks last as long as a test wants.
 import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Worker } from 'bullmq';
+
+// an import of a CommonJS package costs twice the CPU time, and tests start hundreds of these
+const { Worker } = createRequire(import.meta.url)('bullmq');
 
 const { QUEUE_REDIS_PORT, QUEUE_NAME, APP_LOCK_MS, APP_PREFIX = 'bull' } = process.env;
 

@@ -1,7 +1,11 @@
 // A BullMQ program with a Worker of its own, whose jobs take a place in a limiter as their data says.
+
+import { createRequire } from 'node:module';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Worker } from 'bullmq';
 import { Limiter } from 'bullmq-swarm/limiter';
+
+// an import of a CommonJS package costs twice the CPU time, and tests start hundreds of these
+const { Worker } = createRequire(import.meta.url)('bullmq');
 
 const { QUEUE_NAME, QUEUE_REDIS_PORT } = process.env;
 const worker = new Worker(
