@@ -20,7 +20,7 @@ import { judge, parseLedger, runsOf, type Verdict } from './ledger.js';
 const QUEUES = ['chaos-a', 'chaos-b', 'chaos-c'];
 const CHILDREN = 4;
 const SETTLE_MS = 120_000;
-const FAULTS_A_REDIS_RESTART = 15;
+const FAULTS_A_REDIS_RESTART = 10;
 const JOBS_A_FULL_HEAP = 60;
 /** Soon: on a slow machine a storm may see few jobs. */
 const FIRST_FULL_HEAP = 20;

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, it, type TestContext } from 'node:test';
-import { IS_LONG } from '../support/long.js';
+import { IS_LONG, MAJORS } from '../support/long.js';
 import { project } from '../support/programs.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import type { Swarm } from '../support/swarm.js';
@@ -37,7 +37,7 @@ describe('a job that kills its process every time', { concurrency: 3 }, () => {
     });
   }
 
-  for (const major of IS_LONG ? ([6, 5] as const) : ([6] as const)) {
+  for (const major of MAJORS) {
     it(`among others, in a swarm app on bullmq ${major}: it alone is quarantined`, async (t) => {
       const trial = new Trial(t, redis, { major });
       const swarm = trial.start(2, { app: await appOn(t, major, 'fault-app.mjs') });

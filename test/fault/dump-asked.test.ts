@@ -1,6 +1,7 @@
 /** Dumps that somebody asks for, of children that are blocked and of those whose jobs only wait. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it, type TestContext } from 'node:test';
+import { IS_LONG, longIt } from '../support/long.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import { silentNames, silentServer } from '../support/silent-network.js';
 import { type Dump, StuckTrial } from '../support/stuck-trial.js';
@@ -62,7 +63,7 @@ describe('a dump that is asked for', { concurrency: 2 }, () => {
     );
   });
 
-  it('of a request to a name that is never resolved: both', async (t) => {
+  longIt('of a request to a name that is never resolved: both', async (t) => {
     const by = await silentNames(t);
     if (typeof by === 'string') return t.skip(by);
     const { dump } = await pending(t, redis, { hang: 'fetch', url: 'http://nobody.example/' }, by);
@@ -70,7 +71,7 @@ describe('a dump that is asked for', { concurrency: 2 }, () => {
     assert.ok(dump.io.some(({ what, phase }) => what === 'nobody.example' && /looking up/.test(phase)));
   });
 
-  for (const hang of ['never', 'mutex']) {
+  for (const hang of IS_LONG ? ['never', 'mutex'] : ['mutex']) {
     it(`of a job that waits for nothing (${hang}): says so`, async (t) => {
       const { trial, dump } = await pending(t, redis, { hang });
       assert.ok(dump.io.every(({ type, phase }) => type === 'socket' && phase === 'open'));

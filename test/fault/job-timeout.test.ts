@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { openQueue } from '../support/jobs.js';
+import { MAJORS } from '../support/long.js';
 import { project } from '../support/programs.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import { StuckTrial } from '../support/stuck-trial.js';
@@ -128,7 +129,7 @@ describe('a job past its time', { concurrency: 2 }, () => {
     assert.deepEqual(await trial.counters(id), { attempts: 2, starts: 2, stalled: 0 });
   });
 
-  for (const major of [5, 6] as const) {
+  for (const major of MAJORS) {
     it(`is killed when its neighbours have drained, fails, and is tried again, on bullmq ${major}`, async (t) => {
       const trial = new StuckTrial(t, redis, { major });
       const modules = { bullmq: major === 6 ? 'bullmq' : 'bullmq5' };

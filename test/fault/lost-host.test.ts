@@ -4,6 +4,7 @@ import { after, before, describe, it, type TestContext } from 'node:test';
 import type { DeathRecord } from '../../packages/swarm/dist/death.js';
 import { noneActive, running, tokenOf } from '../support/jobs.js';
 import { openLink } from '../support/link.js';
+import { longIt } from '../support/long.js';
 import { otherHost, SHARED_LOOPBACK, whyNoOtherHost } from '../support/other-host.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import type { Swarm, SwarmOptions } from '../support/swarm.js';
@@ -113,32 +114,35 @@ describe('a lost host', { concurrency: 4, skip: whyNoOtherHost() ?? false }, () 
     await trial.nothingLost(new Map(others.map((swarm) => [swarm, 1])));
   });
 
-  it('another takes over from the master that was about to release, and releases that one’s jobs too', async (t) => {
-    const trial = new Trial(t, redis);
-    const lost = await holdOnOtherHost(t, trial);
-    const others = [start(trial, 1), start(trial, 1)];
-    for (const swarm of others) await swarm.ready(1, patient);
-    const theirs = await trial.addMany(2, { first: { ms: 600_000 } });
-    for (const id of theirs) await trial.runs(id);
-    lose(lost.swarm);
-    const first = await waitFor(
-      'one of them has claimed it',
-      () => others.find((swarm) => swarm.all(LOST).length > 0),
-      patient,
-    );
-    const second = others.find((swarm) => swarm !== first) as Swarm;
-    const lostAtMs = Date.now();
-    for (const pid of [first.pid, ...[...first.children.values()].map((child) => -child)])
-      process.kill(pid, 'SIGKILL');
-    // its own job goes on, and keeps its only hand busy
-    const [own] = theirs.filter((id) => second.all(`runs ${id}`).length > 0);
-    const [dead] = theirs.filter((id) => id !== own);
-    const [busy = 0] = second.children.values();
-    await second.line(LOST, {}, { ...patient, nth: 2 });
-    process.kill(busy, 'SIGKILL');
-    await runAgain(t, trial, [...lost.ids, dead as string], lostAtMs);
-    await trial.nothingLost(new Map([[second, 1]]), { timeoutMs: 60_000 });
-  });
+  longIt(
+    'another takes over from the master that was about to release, and releases that one’s jobs too',
+    async (t) => {
+      const trial = new Trial(t, redis);
+      const lost = await holdOnOtherHost(t, trial);
+      const others = [start(trial, 1), start(trial, 1)];
+      for (const swarm of others) await swarm.ready(1, patient);
+      const theirs = await trial.addMany(2, { first: { ms: 600_000 } });
+      for (const id of theirs) await trial.runs(id);
+      lose(lost.swarm);
+      const first = await waitFor(
+        'one of them has claimed it',
+        () => others.find((swarm) => swarm.all(LOST).length > 0),
+        patient,
+      );
+      const second = others.find((swarm) => swarm !== first) as Swarm;
+      const lostAtMs = Date.now();
+      for (const pid of [first.pid, ...[...first.children.values()].map((child) => -child)])
+        process.kill(pid, 'SIGKILL');
+      // its own job goes on, and keeps its only hand busy
+      const [own] = theirs.filter((id) => second.all(`runs ${id}`).length > 0);
+      const [dead] = theirs.filter((id) => id !== own);
+      const [busy = 0] = second.children.values();
+      await second.line(LOST, {}, { ...patient, nth: 2 });
+      process.kill(busy, 'SIGKILL');
+      await runAgain(t, trial, [...lost.ids, dead as string], lostAtMs);
+      await trial.nothingLost(new Map([[second, 1]]), { timeoutMs: 60_000 });
+    },
+  );
 
   for (const { what, bootId } of [
     { what: 'replaced, as a container is', bootId: null },
@@ -159,7 +163,7 @@ describe('a lost host', { concurrency: 4, skip: whyNoOtherHost() ?? false }, () 
     });
   }
 
-  it('that only lost the registry is left its jobs, and is left alone when it is back', async (t) => {
+  longIt('that only lost the registry is left its jobs, and is left alone when it is back', async (t) => {
     const registry = await openLink(redis.port);
     t.after(() => registry.close());
     const trial = new Trial(t, redis);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { completed } from '../support/jobs.js';
 import { openLink } from '../support/link.js';
-import { IS_LONG } from '../support/long.js';
+import { MAJORS } from '../support/long.js';
 import { project } from '../support/programs.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import { StuckTrial } from '../support/stuck-trial.js';
@@ -19,7 +19,7 @@ describe('a child that does not consume', { concurrency: 3 }, () => {
   });
   after(() => redis.close());
 
-  for (const major of IS_LONG ? ([5, 6] as const) : ([6] as const)) {
+  for (const major of MAJORS) {
     it(`because its fetch never returns: is dumped and recycled, on bullmq ${major}`, async (t) => {
       const trial = new StuckTrial(t, redis, { major });
       const modules = { bullmq: major === 6 ? 'bullmq' : 'bullmq5' };

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import { noJobLost } from '../support/accounts.js';
 import { running } from '../support/jobs.js';
+import { longIt } from '../support/long.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import { type Service, SystemdBox } from '../support/systemd.js';
 import { Trial } from '../support/trial.js';
@@ -209,7 +210,7 @@ describe('under systemd', () => {
     assert.match(journal.stdout, /Watchdog timeout/);
   });
 
-  it('the watchdog is fed while one child works, and no longer when all of them hang', async (t) => {
+  longIt('the watchdog is fed while one child works, and no longer when all of them hang', async (t) => {
     const set = await start(t, {
       args: ['--timeout', '1s'],
       overrides: ['WatchdogSec=5', 'TimeoutAbortSec=2'],
