@@ -28,7 +28,10 @@ export function maskSecrets(text: string): string {
 
 const SHELL = /^(a|ba|da|k|z)?sh$/;
 
-/** `/usr/bin/ffmpeg -i a.mp4` is `ffmpeg`, `sh -c 'ffmpeg -i a.mp4'` is `sh -c ffmpeg`. A title that a process gave itself may be anything. */
+/**
+ * `/usr/bin/ffmpeg -i a.mp4` is `ffmpeg`, `sh -c 'ffmpeg -i a.mp4'` is `sh -c ffmpeg`. A title that a process gave itself
+ * may be anything.
+ */
 export function programOf(command: string): string {
   if (command === '') return '';
   const [first = ''] = command.split(/\s/, 1);

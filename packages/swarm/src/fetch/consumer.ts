@@ -1,3 +1,6 @@
+/** Of jobs of a swarm app. Renewed at half of it: a loop that is blocked for less than 30 s loses no job. */
+export const LOCK_DURATION_MS = 60_000;
+
 /** What takes jobs from a swarm app's queues and runs them. */
 export interface Consumer {
   /** Resolves when every queue is taken, on live connections. */

@@ -8,7 +8,7 @@ import type { Cluster, Redis } from 'ioredis';
 import type { BullJob, BullModule, BullWorker } from '../child/bullmq.js';
 import type { JobRef } from '../protocol.js';
 import { AloneGate } from './alone-gate.js';
-import type { Consumer } from './consumer.js';
+import { type Consumer, LOCK_DURATION_MS } from './consumer.js';
 import { encodeScripts } from './encoded-scripts.js';
 import { type AppQueue, giveBack, LazyContext, type NameGate, runLimited } from './job-run.js';
 import { Known } from './known.js';
@@ -17,9 +17,6 @@ import { orderOf } from './order.js';
 import { Pump } from './pump.js';
 import { type QueueWorker, queueWorkerClass } from './queue-worker.js';
 import { WriteBatches } from './write-batches.js';
-
-/** Renewed at half of it: a loop that is blocked for less than 30 s loses no job. */
-export const LOCK_DURATION_MS = 60_000;
 
 export interface MultiConsumerOptions {
   bullmq: BullModule;

@@ -9,10 +9,8 @@ import type { BullJob, BullModule, BullWorker } from '../child/bullmq.js';
 import type { JobRef } from '../protocol.js';
 import { AloneGate } from './alone-gate.js';
 import { type AloneWorker, aloneWorkerClass } from './alone-worker.js';
-import type { Consumer } from './consumer.js';
-
-/** Renewed at half of it: a loop that is blocked for less than 30 s loses no job. */
-const LOCK_DURATION_MS = 60_000;
+import { type Consumer, LOCK_DURATION_MS } from './consumer.js';
+import { giveBack } from './job-run.js';
 
 export interface StockConsumerOptions {
   bullmq: BullModule;
@@ -69,17 +67,8 @@ export class StockConsumer implements Consumer {
     const signal = this.#signal(job, bullSignal);
     const turn = await worker.turn(job as BullJob);
     signal.throwIfAborted();
-    if (turn === 'leave') await this.#giveBack(worker, job, token);
+    if (turn === 'leave') await giveBack(job, token, () => this.#options.wake(worker));
     return processor(job, { signal });
-  }
-
-  async #giveBack(worker: AloneWorker, job: Job, token: string): Promise<never> {
-    await job.moveToWait(token);
-    await this.#options.wake(worker);
-    const moved = new Error('put back before it began');
-    // how BullMQ is told that a job has left by itself
-    moved.name = 'DelayedError';
-    throw moved;
   }
 
   heldUp(): string | null {

@@ -10,6 +10,7 @@ import type { ActiveJob } from '../protocol.js';
 import type { MasterInfo } from '../registry/schema.js';
 import { maskSecrets } from '../secrets.js';
 import { DeathJobs, deathJob } from './death-jobs.js';
+import { originOf } from './origin.js';
 
 const MAX_JOBS = 100;
 const MAX_TEXT_LENGTH = 8 * 1_024;
@@ -68,14 +69,7 @@ export class DeathFile {
     const shift = (atMs: number | null): number | null => (atMs === null ? null : atMs + clockOffsetMs);
     return {
       atMs: this.atMs + clockOffsetMs,
-      identity: child.identity,
-      master: master.identity,
-      host: master.host,
-      tag: master.tag,
-      slot: child.slot,
-      group: child.group,
-      pid: child.pid,
-      generation: child.generation,
+      ...originOf(master, child),
       cause,
       evidence: {
         ...evidence,
@@ -94,7 +88,6 @@ export class DeathFile {
       stderr: child.stderr.lines().map(maskSecrets),
       addons: [...child.addons],
       dump: this.#dump,
-      node: master.node,
     };
   }
 }

@@ -29,6 +29,7 @@ import type { Block } from '../supervisor/stuck.js';
 import type { WatchdogMessage } from '../watchdog-protocol.js';
 import { publishedOf } from './dump-details.js';
 import { names, where } from './narrator.js';
+import { originOf } from './origin.js';
 
 /** A watchdog that has not answered by then does not run. */
 const ANSWER_MS = 2_000;
@@ -183,15 +184,7 @@ export class Dumps {
       jobs: findings.jobs.map(shifted),
       ...order,
       atMs: Date.now() + offsetMs,
-      identity: child.identity,
-      master: info.identity,
-      host: info.host,
-      tag: info.tag,
-      slot: child.slot,
-      group: child.group,
-      pid: child.pid,
-      generation: child.generation,
-      node: info.node,
+      ...originOf(info, child),
     };
   }
 

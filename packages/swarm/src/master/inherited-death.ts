@@ -6,6 +6,7 @@
 import type { DeathCause, DeathRecord, InheritedCause } from '../death.js';
 import type { ChildRecord, MasterRecord } from '../registry/schema.js';
 import { DeathJobs, deathJob } from './death-jobs.js';
+import { originOf } from './origin.js';
 
 interface Words {
   summary: string;
@@ -63,14 +64,7 @@ export class InheritedDeath {
     const atMs = own?.atMs ?? Math.max(beatAtMs, child.beatAtMs ?? 0);
     return {
       atMs,
-      identity: child.identity,
-      master: info.identity,
-      host: info.host,
-      tag: info.tag,
-      slot: child.slot,
-      group: child.group,
-      pid: child.pid,
-      generation: child.generation,
+      ...originOf(info, child),
       cause: this.#cause,
       evidence: {
         ...wordsOf(this.#cause),
@@ -93,7 +87,6 @@ export class InheritedDeath {
       stderr: [],
       addons: [],
       dump: null,
-      node: info.node,
     };
   }
 }
