@@ -6,10 +6,9 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
-import { Redis } from 'ioredis';
+import { describe, it } from 'node:test';
 import { BULLMQ_RELEASES } from './bullmq-releases.js';
-import { startRedis, type TestRedis } from './redis-server.js';
+import { redisOfSuite } from './redis-server.js';
 
 const require = createRequire(import.meta.url);
 const WORKER = 'Job<DataType, ResultType, NameType>';
@@ -96,36 +95,27 @@ function declarationOf(text: string, member: string): string | undefined {
 
 for (const { version, module } of BULLMQ_RELEASES) {
   describe(`the keys of bullmq ${version}`, () => {
-    let redis: TestRedis;
-    let client: Redis;
-    before(async () => {
-      redis = await startRedis();
-      client = new Redis({ port: redis.port });
-    });
-    after(async () => {
-      client.disconnect();
-      await redis.stop();
-    });
+    const own = redisOfSuite();
 
     it('are those that look.lua and the markers go by', async (t) => {
-      const queue = new module.Queue('keys', { connection: { port: redis.port } });
+      const queue = new module.Queue('keys', { connection: { port: own.redis.port } });
       t.after(() => queue.close());
       const key = (type: string): string => queue.toKey(type);
-      const marker = () => client.zrange(key('marker'), '0', '-1', 'WITHSCORES');
+      const marker = () => own.client.zrange(key('marker'), '0', '-1', 'WITHSCORES');
       const later = await queue.add('job', {}, { delay: 3_600_000 });
       const dueAtMs = later.timestamp + 3_600_000;
-      const [, score] = await client.zrange(key('delayed'), '0', '0', 'WITHSCORES');
+      const [, score] = await own.client.zrange(key('delayed'), '0', '0', 'WITHSCORES');
       assert.equal(Math.floor(Number(score) / 0x1000), dueAtMs, 'delayed jobs are scored by time × 4096');
       assert.deepEqual((await marker()).map(Number), [1, dueAtMs], 'a delayed job has a marker');
       await queue.add('job', {});
       await queue.add('job', {}, { priority: 3 });
       assert.deepEqual((await marker()).slice(0, 2).map(Number), [0, 0], 'jobs have a marker');
-      assert.equal(await client.llen(key('wait')), 1);
-      assert.equal(await client.zcard(key('prioritized')), 1);
+      assert.equal(await own.client.llen(key('wait')), 1);
+      assert.equal(await own.client.zcard(key('prioritized')), 1);
       await queue.pause();
-      assert.equal(await client.hexists(key('meta'), 'paused'), 1, 'a paused queue says so');
+      assert.equal(await own.client.hexists(key('meta'), 'paused'), 1, 'a paused queue says so');
       await queue.setGlobalConcurrency(2);
-      assert.equal(await client.hget(key('meta'), 'concurrency'), '2');
+      assert.equal(await own.client.hget(key('meta'), 'concurrency'), '2');
     });
   });
 }

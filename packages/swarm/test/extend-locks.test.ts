@@ -1,30 +1,21 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { after, before, describe, it, type TestContext } from 'node:test';
+import { describe, it, type TestContext } from 'node:test';
 import type { Queue } from 'bullmq';
-import { Redis } from 'ioredis';
+import type { Redis } from 'ioredis';
 import { type BullWorker, redisIdOfWorker } from '../dist/child/bullmq.js';
 import { Workers } from '../dist/child/workers.js';
 import { extendLocks } from '../dist/recovery/extend-locks.js';
 import { BULLMQ_RELEASES, type BullmqRelease } from './bullmq-releases.js';
-import { startRedis, type TestRedis } from './redis-server.js';
+import { redisOfSuite, type TestRedis } from './redis-server.js';
 
 const SHORT_MS = 20_000;
 const WHOLE_MS = 60_000;
 
 for (const bull of BULLMQ_RELEASES) {
   describe(`extending a sibling's locks with bullmq ${bull.version}`, () => {
-    let redis: TestRedis;
-    let client: Redis;
-    before(async () => {
-      redis = await startRedis();
-      client = new Redis({ port: redis.port });
-    });
-    after(async () => {
-      client.disconnect();
-      await redis.stop();
-    });
-    const scene = (t: TestContext) => openScene(t, bull, redis, client);
+    const own = redisOfSuite();
+    const scene = (t: TestContext) => openScene(t, bull, own.redis, own.client);
 
     it('gives those with its tokens their whole time, and no others', async (t) => {
       const { held, leftMs, workers, holding } = scene(t);
@@ -42,7 +33,7 @@ for (const bull of BULLMQ_RELEASES) {
     it('brings no lock back that is gone, and none of a job that has ended', async (t) => {
       const { queue, held, leftMs, workers, holding, lockOf } = scene(t);
       const [lost, done] = [await held('blocked:0'), await held('blocked:1')];
-      await client.del(lockOf(lost));
+      await own.client.del(lockOf(lost));
       await (await queue.getJob(done))?.moveToCompleted('done', 'blocked:1', false);
       assert.deepEqual(await extendLocks(workers, [holding('blocked:')]), { extended: 0, unserved: [] });
       assert.deepEqual([await leftMs(lost), await leftMs(done)], [-2, -2]);

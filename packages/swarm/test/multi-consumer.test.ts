@@ -1,13 +1,12 @@
 /** What the consumer of a child's queues adds to BullMQ. */
 import assert from 'node:assert/strict';
-import { after, before, describe, it, type TestContext } from 'node:test';
+import { describe, it, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Job } from 'bullmq';
-import { Redis } from 'ioredis';
 import type { FetchGate, Lease } from '../dist/fetch/gate.js';
 import { BULLMQ_RELEASES } from './bullmq-releases.js';
 import { openScene } from './consumer-scene.js';
-import { startRedis, type TestRedis, until } from './redis-server.js';
+import { redisOfSuite, until } from './redis-server.js';
 
 /** At most `room` at once. */
 class CountingGate implements FetchGate {
@@ -58,24 +57,15 @@ class CountingGate implements FetchGate {
 
 for (const bull of BULLMQ_RELEASES) {
   describe(`the consumer of a child's queues with bullmq ${bull.version}`, () => {
-    let redis: TestRedis;
-    let client: Redis;
-    before(async () => {
-      redis = await startRedis();
-      client = new Redis({ port: redis.port });
-    });
-    after(async () => {
-      client.disconnect();
-      await redis.stop();
-    });
-    const scene = (t: TestContext, count = 1) => openScene(t, bull, redis.port, count);
+    const own = redisOfSuite();
+    const scene = (t: TestContext, count = 1) => openScene(t, bull, own.redis.port, count);
     const fill = (count: number, data: object = {}) =>
       Array.from({ length: count }, () => ({ name: 'job', data }));
 
     it('has two connections, however many queues', async (t) => {
       const { consume } = scene(t, 12);
       const count = async (): Promise<number> =>
-        Number(/connected_clients:(\d+)/.exec(await client.info('clients'))?.[1]);
+        Number(/connected_clients:(\d+)/.exec(await own.client.info('clients'))?.[1]);
       // those of the queues are open
       await sleep(200);
       const before = await count();
@@ -238,7 +228,7 @@ for (const bull of BULLMQ_RELEASES) {
       for (let round = 0; round < 10; round += 1) {
         await queues[round % 3]?.addBulk(fill(20));
         await sleep(10);
-        await client.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes').catch(() => {});
+        await own.client.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes').catch(() => {});
       }
       await until(
         async () =>
@@ -260,7 +250,7 @@ for (const bull of BULLMQ_RELEASES) {
       await queue(1).add('job', {});
       await sleep(150);
       assert.equal(ran, 0);
-      assert.ok(await client.exists(queue(0).toKey('marker')), 'another child hears of it');
+      assert.ok(await own.client.exists(queue(0).toKey('marker')), 'another child hears of it');
       await Promise.all(workers.map((worker) => worker.resume()));
       await until(() => ran === 2, 'both run', 2_000);
     });
@@ -275,7 +265,7 @@ for (const bull of BULLMQ_RELEASES) {
       await queue(1).add('job', {});
       await until(async () => (await queue(1).getCompletedCount()) === 1, 'and what comes later', 2_000);
       await second.stop();
-      assert.equal((await client.keys('*swarm-wake*')).length, 0);
+      assert.equal((await own.client.keys('*swarm-wake*')).length, 0);
     });
   });
 }

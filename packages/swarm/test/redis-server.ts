@@ -5,7 +5,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { after, before } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Redis } from 'ioredis';
 
 export interface TestRedis {
   url: string;
@@ -70,6 +72,28 @@ export async function startRedis(options: TestRedisOptions = {}): Promise<TestRe
     directory,
     signal: (signal) => void server.kill(signal),
     stop,
+  };
+}
+
+/** A Redis and a client of it, for all tests of the suite that calls this. */
+export function redisOfSuite(): { readonly redis: TestRedis; readonly client: Redis } {
+  let redis: TestRedis;
+  let client: Redis;
+  before(async () => {
+    redis = await startRedis();
+    client = new Redis({ port: redis.port });
+  });
+  after(async () => {
+    client.disconnect();
+    await redis.stop();
+  });
+  return {
+    get redis() {
+      return redis;
+    },
+    get client() {
+      return client;
+    },
   };
 }
 

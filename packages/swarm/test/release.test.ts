@@ -1,30 +1,21 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { after, before, describe, it, type TestContext } from 'node:test';
+import { describe, it, type TestContext } from 'node:test';
 import type { WorkerOptions as BullWorkerOptions, Job, JobsOptions, Queue, Worker } from 'bullmq';
-import { Redis } from 'ioredis';
+import type { Redis } from 'ioredis';
 import { type BullWorker, redisIdOfWorker } from '../dist/child/bullmq.js';
 import { Workers } from '../dist/child/workers.js';
 import type { DeathNotice, Holding, JobRef } from '../dist/protocol.js';
 import { type ReleaseOrder, releaseHoldings } from '../dist/recovery/release.js';
 import { BULLMQ_RELEASES, type BullmqRelease } from './bullmq-releases.js';
-import { startRedis, type TestRedis } from './redis-server.js';
+import { redisOfSuite, type TestRedis } from './redis-server.js';
 
 const DEAD = 'dead-worker:';
 
 for (const bull of BULLMQ_RELEASES) {
   describe(`releasing with bullmq ${bull.version}`, () => {
-    let redis: TestRedis;
-    let client: Redis;
-    before(async () => {
-      redis = await startRedis();
-      client = new Redis({ port: redis.port });
-    });
-    after(async () => {
-      client.disconnect();
-      await redis.stop();
-    });
-    const scene = (t: TestContext) => openScene(t, bull, redis, client);
+    const own = redisOfSuite();
+    const scene = (t: TestContext) => openScene(t, bull, own.redis, own.client);
 
     it('puts back what carries the dead token, uncharged, and nothing else', async (t) => {
       const { queue, held, other, siblings, release } = scene(t);
@@ -45,14 +36,14 @@ for (const bull of BULLMQ_RELEASES) {
     it('puts back what was reported and has no lock, even where a releaser died over it', async (t) => {
       const { queue, held, siblings, release, keyOf } = scene(t);
       const [lockless, borrowed, taken] = [await held(), await held(), await held()];
-      await client.del(`${keyOf(lockless)}:lock`);
-      await client.set(`${keyOf(borrowed)}:lock`, 'swarm-release:dead', 'PX', 10_000);
-      await client.set(`${keyOf(taken)}:lock`, 'somebody:1', 'PX', 10_000);
+      await own.client.del(`${keyOf(lockless)}:lock`);
+      await own.client.set(`${keyOf(borrowed)}:lock`, 'swarm-release:dead', 'PX', 10_000);
+      await own.client.set(`${keyOf(taken)}:lock`, 'somebody:1', 'PX', 10_000);
       const [sibling] = siblings(1);
       const { jobs } = await release(sibling, { jobIds: [lockless, borrowed, taken] });
       assert.deepEqual(jobs.map(({ id }) => id).toSorted(), [lockless, borrowed].toSorted());
       assert.equal(await queue.getJobState(taken), 'active');
-      assert.equal(await client.exists(`${keyOf(lockless)}:lock`, `${keyOf(borrowed)}:lock`), 0);
+      assert.equal(await own.client.exists(`${keyOf(lockless)}:lock`, `${keyOf(borrowed)}:lock`), 0);
     });
 
     it('moves and charges each job once, however many release at once', async (t) => {
@@ -96,10 +87,10 @@ for (const bull of BULLMQ_RELEASES) {
       const { queue, held, siblings, release, toKey } = scene(t);
       const urgent = await held({ priority: 1 });
       const { id: later } = await queue.add('job', {}, { priority: 5 });
-      await client.del(toKey('marker'));
+      await own.client.del(toKey('marker'));
       await release(siblings(1)[0] as Workers);
-      assert.deepEqual(await client.zrange(toKey('prioritized'), '0', '-1'), [urgent, later]);
-      assert.deepEqual(await client.zrange(toKey('marker'), '0', '-1'), ['0']);
+      assert.deepEqual(await own.client.zrange(toKey('prioritized'), '0', '-1'), [urgent, later]);
+      assert.deepEqual(await own.client.zrange(toKey('marker'), '0', '-1'), ['0']);
     });
 
     it('touches no other state', async (t) => {
@@ -123,10 +114,10 @@ for (const bull of BULLMQ_RELEASES) {
       const { queue, held, siblings, release, toKey, worker } = scene(t);
       const id = await held();
       await queue.pause();
-      await client.del(toKey('marker'));
+      await own.client.del(toKey('marker'));
       await release(siblings(1)[0] as Workers);
       assert.equal(await queue.getActiveCount(), 0);
-      assert.equal(await client.exists(toKey('marker')), 0, 'nobody is woken');
+      assert.equal(await own.client.exists(toKey('marker')), 0, 'nobody is woken');
       assert.equal(await worker().getNextJob('x:1', { block: false }), undefined);
       await queue.resume();
       assert.equal((await worker().getNextJob('x:1', { block: false }))?.id, id);
@@ -240,7 +231,7 @@ for (const bull of BULLMQ_RELEASES) {
       await assert.rejects(release(dies, { death: same }), /died here/);
       for (const id of ids) assert.deepEqual(await blameOf(id), { exact: 0, shared: 1 });
       // one of them has been moved already: the other is not alone for that
-      await client.set(`${keyOf(ids[0] as string)}:lock`, 'somebody:1');
+      await own.client.set(`${keyOf(ids[0] as string)}:lock`, 'somebody:1');
       await release(goesOn, { death: same });
       for (const id of ids) assert.deepEqual(await blameOf(id), { exact: 0, shared: 1 });
     });
@@ -270,9 +261,9 @@ for (const bull of BULLMQ_RELEASES) {
       assert.equal(job?.attemptsMade, 1, 'failing counts as an attempt, as always with BullMQ');
       assert.equal(told.length, 1);
       assert.deepEqual(await blameOf(id), { exact: 3, shared: 0 });
-      assert.equal(await client.exists(`${keyOf(id)}:lock`), 0);
+      assert.equal(await own.client.exists(`${keyOf(id)}:lock`), 0);
       await job?.remove();
-      assert.equal(await client.exists(keyOf(id)), 0, 'blame is gone with the job');
+      assert.equal(await own.client.exists(keyOf(id)), 0, 'blame is gone with the job');
     });
 
     it('fails a job at the tenth shared death, and never when it is off', async (t) => {
@@ -299,7 +290,7 @@ for (const bull of BULLMQ_RELEASES) {
     it('lives with whatever stands in the fields of blame', async (t) => {
       const { held, siblings, release, blameOf, keyOf } = scene(t);
       const id = await held();
-      await client.hset(keyOf(id), { swarmExact: 'many', swarmShared: '-1', swarmDeaths: '{"a' });
+      await own.client.hset(keyOf(id), { swarmExact: 'many', swarmShared: '-1', swarmDeaths: '{"a' });
       const { jobs } = await release(siblings(1)[0] as Workers, { death: death() });
       assert.deepEqual(
         jobs.map(({ outcome }) => outcome),

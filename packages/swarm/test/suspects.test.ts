@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { after, before, describe, it, type TestContext } from 'node:test';
+import { describe, it, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Job, Queue } from 'bullmq';
 import { Redis } from 'ioredis';
@@ -13,7 +13,7 @@ import { StockConsumer } from '../dist/fetch/stock-consumer.js';
 import type { JobRef } from '../dist/protocol.js';
 import { wake } from '../dist/recovery/move-job.js';
 import { BULLMQ_RELEASES, type BullmqRelease } from './bullmq-releases.js';
-import { startRedis, type TestRedis, until } from './redis-server.js';
+import { redisOfSuite, type TestRedis, until } from './redis-server.js';
 
 const cases = BULLMQ_RELEASES.flatMap((bull) =>
   (['stock', 'multi'] as const).map((kind) => ({ bull, kind })),
@@ -21,17 +21,9 @@ const cases = BULLMQ_RELEASES.flatMap((bull) =>
 
 for (const { bull, kind } of cases) {
   describe(`suspects in the ${kind} consumer with bullmq ${bull.version}`, () => {
-    let redis: TestRedis;
-    let client: Redis;
-    before(async () => {
-      redis = await startRedis();
-      client = new Redis({ port: redis.port });
-    });
-    after(async () => {
-      client.disconnect();
-      await redis.stop();
-    });
-    const scene = (t: TestContext, queueCount = 2) => openScene(t, bull, kind, redis, client, queueCount);
+    const own = redisOfSuite();
+    const scene = (t: TestContext, queueCount = 2) =>
+      openScene(t, bull, kind, own.redis, own.client, queueCount);
 
     it('finds what it needs there', () => {
       assert.equal(missingForAlone(bull.module as unknown as BullModule), null);
