@@ -260,7 +260,7 @@ describe('under systemd', () => {
     const id = await trial.add({ way: 'hog' });
     const exited = await service.line('exited', { signal: 'SIGKILL' });
     t.diagnostic(String(exited['evidence']));
-    assert.equal(exited['cause'], 'oom-kill');
+    assert.equal(exited['cause'], 'oom-kill', JSON.stringify(exited));
     await lost(set);
     assert.deepEqual(await trial.counters(id), { attempts: 1, starts: 2, stalled: 0 });
     const after = await service.state('MainPID', 'ActiveState', 'NRestarts');

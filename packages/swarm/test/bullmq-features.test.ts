@@ -103,8 +103,12 @@ for (const bull of BULLMQ_RELEASES) {
     it('hears of a prioritized job while it is idle', async (t) => {
       const { queue, consume } = scene(t);
       let ran = 0;
-      await consume(() => void ran++);
-      await sleep(50);
+      const { client } = await consume(() => void ran++);
+      await until(
+        async () => / cmd=bzpopmin /.test(String(await client.client('LIST'))),
+        'it waits for jobs',
+        5_000,
+      );
       await queue(0).add('job', {}, { priority: 7 });
       await until(() => ran === 1, 'it runs', 2_000);
     });
@@ -206,10 +210,12 @@ for (const bull of BULLMQ_RELEASES) {
       await queue(0).add('job', {});
       await queue(1).add('job', {});
       await until(() => ran.length === 1, 'the other one runs', 5_000);
-      await sleep(100);
-      assert.deepEqual(ran, [queue(1).name]);
+      // whoever fetches this one could have fetched that of the paused queue
+      await queue(1).add('job', {});
+      await until(() => ran.length === 2, 'the other one runs again', 5_000);
+      assert.deepEqual(ran, [queue(1).name, queue(1).name]);
       await queue(0).resume();
-      await until(() => ran.length === 2, 'it runs', 2_000);
+      await until(() => ran.length === 3, 'it runs', 2_000);
     });
 
     it('runs job schedulers', async (t) => {
@@ -281,6 +287,7 @@ for (const bull of BULLMQ_RELEASES) {
       const worker = { lockDuration: 600, stalledInterval: 200 };
       const run = async (): Promise<void> => {
         runs += 1;
+        // four times as long as its lock
         await sleep(2_500);
       };
       await consume(run, { worker });

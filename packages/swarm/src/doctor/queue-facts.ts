@@ -49,8 +49,8 @@ const OVERDUE_MS = 30_000;
 /** Rejects only where Redis cannot be reached: what has another type counts as nothing. */
 export async function readQueue(client: RedisClient, { queue, prefix }: QueueName): Promise<QueueFacts> {
   const key = (suffix: string): string => `${prefix}:${queue}:${suffix}`;
-  const [seconds] = await client.time();
-  const nowMs = Number(seconds) * 1_000;
+  const [seconds, micros] = await client.time();
+  const nowMs = Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000);
   const said = await askNamed(client, {
     meta: ['hmget', key('meta'), 'paused', 'concurrency', 'max'],
     wait: ['llen', key('wait')],
