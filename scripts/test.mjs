@@ -1,7 +1,7 @@
 /**
- * Runs the built tests: `node scripts/test.mjs [part of a path …] [--node-option …]`.
- * `npm test -- fault/kill` runs those whose path contains `fault/kill`; what begins with `-` goes to node,
- * e.g. `npm test -- registry --test-name-pattern=stale`.
+ * Runs the built tests: `node scripts/test.mjs [part of a path …] [--node-option …]`, the quick tier of them, or all
+ * of them if CI is set. `npm test -- fault/kill` runs all tests of the files whose path contains `fault/kill`; what
+ * begins with `-` goes to node, e.g. `npm test -- registry --test-name-pattern=stale`.
  *
  * Real processes, kills and clocks on a machine that is busy with the other files: a few files that fail are
  * run once more, one at a time, and named as flaky if they pass then. A file that fails both times has failed.
@@ -10,28 +10,53 @@ import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { TEST_OUTPUTS } from './outputs.mjs';
+import { chooseTier, filesOf } from './tiers.mjs';
 
 /** A file that takes longer hangs. */
 const FILE_TIMEOUT_MS = 400_000;
-/** Files at once: most of them start processes of their own. */
-const CONCURRENCY = 3;
+/** Files at once: most of them start processes of their own, and wait for these more than they compute. */
+const CONCURRENCY = 4;
+const RUNNER = fileURLToPath(new URL('test-files.mjs', import.meta.url));
+/** What a tier leaves out, and how to run it. */
+const MORE = {
+  quick: '; all: npm run test:all, or npm test -- part-of-a-path',
+  full: '; every variant: npm run test:long',
+  long: '',
+};
 /** More than a busy machine explains. */
 const MAX_SECOND_LOOKS = 6;
 
 process.chdir(join(import.meta.dirname, '..'));
 const options = process.argv.slice(2).filter((argument) => argument.startsWith('-'));
+// given to node itself, it would pass by whole files
+const patterns = options.filter((option) => option.startsWith('--test-name-pattern='));
+const nodeOptions = options.filter((option) => !patterns.includes(option));
 const parts = process.argv.slice(2).filter((argument) => !argument.startsWith('-'));
 
+const tier = chooseTier({
+  asked: process.env.SWARM_TEST_TIER,
+  isCi: !['', '0', 'false'].includes(process.env.CI ?? ''),
+  namesFiles: parts.length > 0,
+});
+if (!(tier in MORE)) {
+  console.error(`test: SWARM_TEST_TIER takes ${Object.keys(MORE).join(', ')}, got "${tier}"`);
+  process.exit(64);
+}
 const all = TEST_OUTPUTS.flatMap(({ output }) => testsUnder(output));
-const files = all.filter((file) => parts.length === 0 || parts.some((part) => file.includes(part)));
+const files = filesOf(tier, all).filter((file) => {
+  return parts.length === 0 || parts.some((part) => file.includes(part));
+});
 if (files.length === 0) {
   const which =
     parts.length === 0 ? 'there are none' : `none of ${all.length} contains ${parts.join(' or ')}`;
   console.error(`test: no test file to run: ${which}`);
   process.exit(1);
 }
-console.log(`test: ${files.length} of ${all.length} files, ${CONCURRENCY} at once`);
+console.log(
+  `test: ${tier} tier, ${files.length} of ${all.length} files, ${CONCURRENCY} at once${MORE[tier]}`,
+);
 
 const first = await run(files, CONCURRENCY);
 process.exitCode = first.code;
@@ -51,18 +76,8 @@ async function run(paths, concurrency) {
   const list = join(directory, 'failed');
   const runner = spawn(
     process.execPath,
-    [
-      '--test',
-      '--test-reporter=spec',
-      '--test-reporter-destination=stdout',
-      `--test-reporter=${new URL('failed-files.mjs', import.meta.url)}`,
-      `--test-reporter-destination=${list}`,
-      `--test-concurrency=${concurrency}`,
-      `--test-timeout=${FILE_TIMEOUT_MS}`,
-      ...options,
-      ...paths,
-    ],
-    { stdio: 'inherit' },
+    [...nodeOptions, RUNNER, ...patterns, String(concurrency), String(FILE_TIMEOUT_MS), list, ...paths],
+    { stdio: 'inherit', env: { ...process.env, SWARM_TEST_TIER: tier } },
   );
   const relay = (signal) => runner.kill(signal);
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, relay);

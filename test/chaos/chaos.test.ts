@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import { IS_LONG } from '../support/long.js';
+import { IS_LONG } from '../support/tier.js';
 import { chaos, table } from './chaos.js';
 
 it('chaos in a swarm app loses no job and runs none twice at once', { timeout: 240_000 }, async (t) => {

@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { IS_LONG, MAJORS } from '../support/long.js';
 import { project } from '../support/programs.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
+import { IS_LONG, MAJORS } from '../support/tier.js';
 import { Trial } from '../support/trial.js';
 import { waitFor } from '../support/wait.js';
 

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import type { Swarm } from '../support/swarm.js';
+import { fullIt } from '../support/tier.js';
 import { Trial } from '../support/trial.js';
 import { waitFor } from '../support/wait.js';
 
@@ -37,7 +38,7 @@ describe('an app that cannot boot ends the master with one clear error', { concu
     },
   ];
   for (const { boot, slots = 1, args = [], cause, says } of cases) {
-    it(boot, async (t) => {
+    (boot === 'exits' ? it : fullIt)(boot, async (t) => {
       const trial = new Trial(t, redis);
       const swarm = trial.start(slots, { app: 'fault-boot.mjs', args, env: { APP_BOOT: boot } });
       const code = await swarm.exited();
@@ -64,7 +65,7 @@ describe('a slot in which no child lives long', { concurrency: 3 }, () => {
   });
   after(() => redis.close());
 
-  it('backs off alone and never gives up, while a healthy neighbour restarts at once', async (t) => {
+  fullIt('backs off alone and never gives up, while a healthy neighbour restarts at once', async (t) => {
     const trial = new Trial(t, redis);
     const swarm = trial.start(3, { env: { APP_CRASH_SLOT: '0' } });
     const healthy = await readyIn(swarm, [1, 2]);

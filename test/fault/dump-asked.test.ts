@@ -1,11 +1,11 @@
 /** Dumps that somebody asks for, of children that are blocked and of those whose jobs only wait. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it, type TestContext } from 'node:test';
-import { IS_LONG, longIt } from '../support/long.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import { silentNames, silentServer } from '../support/silent-network.js';
 import { type Dump, StuckTrial } from '../support/stuck-trial.js';
 import type { Swarm } from '../support/swarm.js';
+import { IS_LONG, longIt } from '../support/tier.js';
 import { A_COMMAND_EACH, waitFor } from '../support/wait.js';
 
 const NEVER = ['--stuck-after', '1h', '--stuck-kill-after', 'off'];

@@ -6,11 +6,11 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { openQueue } from '../support/jobs.js';
-import { MAJORS } from '../support/long.js';
 import { project } from '../support/programs.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import { StuckTrial } from '../support/stuck-trial.js';
 import type { Swarm } from '../support/swarm.js';
+import { MAJORS } from '../support/tier.js';
 import { waitFor } from '../support/wait.js';
 
 const APP = { app: 'timeout-worker.mjs' };

@@ -5,6 +5,7 @@ import { completed } from '../support/jobs.js';
 import { isAlive } from '../support/processes.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import type { Swarm } from '../support/swarm.js';
+import { fullIt } from '../support/tier.js';
 import { Trial } from '../support/trial.js';
 import { waitFor } from '../support/wait.js';
 
@@ -41,7 +42,7 @@ describe('a child is killed', { concurrency: 3 }, () => {
     assert.deepEqual(await trial.counters(id), { attempts: 1, starts: 2, stalled: 0 });
   });
 
-  it('in every slot at once, with several jobs each: all of them run again', async (t) => {
+  fullIt('in every slot at once, with several jobs each: all of them run again', async (t) => {
     const trial = new Trial(t, redis);
     const swarm = trial.start(2, { env: { APP_CONCURRENCY: '3' } });
     const pids = await swarm.ready(2);
@@ -55,7 +56,7 @@ describe('a child is killed', { concurrency: 3 }, () => {
     for (const id of ids) assert.deepEqual(await trial.counters(id), { attempts: 1, starts: 2, stalled: 0 });
   });
 
-  it('with grandchildren: what its job started goes with it', async (t) => {
+  fullIt('with grandchildren: what its job started goes with it', async (t) => {
     const trial = new Trial(t, redis);
     const swarm = trial.start(2);
     await swarm.ready(2);
@@ -68,7 +69,7 @@ describe('a child is killed', { concurrency: 3 }, () => {
     await trial.nothingLost(new Map([[swarm, 2]]));
   });
 
-  it('by an error of its own: what its job started goes too', async (t) => {
+  fullIt('by an error of its own: what its job started goes too', async (t) => {
     const trial = new Trial(t, redis);
     const swarm = trial.start(1);
     await swarm.ready(1);
@@ -79,7 +80,7 @@ describe('a child is killed', { concurrency: 3 }, () => {
     await trial.nothingLost(new Map([[swarm, 1]]));
   });
 
-  it('not at all, and told to stop: what its jobs had started goes too', async (t) => {
+  fullIt('not at all, and told to stop: what its jobs had started goes too', async (t) => {
     const trial = new Trial(t, redis);
     const swarm = trial.start(1);
     await swarm.ready(1);

@@ -4,10 +4,10 @@ import { after, before, describe, it, type TestContext } from 'node:test';
 import type { DeathRecord } from '../../packages/swarm/dist/death.js';
 import { noneActive, running, tokenOf } from '../support/jobs.js';
 import { openLink } from '../support/link.js';
-import { longIt } from '../support/long.js';
 import { otherHost, SHARED_LOOPBACK, whyNoOtherHost } from '../support/other-host.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import type { Swarm, SwarmOptions } from '../support/swarm.js';
+import { longIt } from '../support/tier.js';
 import { Trial } from '../support/trial.js';
 import { waitFor } from '../support/wait.js';
 

@@ -5,6 +5,7 @@ import type { DeathRecord } from '../../packages/swarm/dist/death.js';
 import { completed, noneActive, tokenOf } from '../support/jobs.js';
 import { isAlive } from '../support/processes.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
+import { fullIt } from '../support/tier.js';
 import { Trial } from '../support/trial.js';
 import { waitFor } from '../support/wait.js';
 
@@ -15,7 +16,7 @@ describe('the master is killed', { concurrency: 3 }, () => {
   });
   after(() => redis.close());
 
-  it('its idle children go', async (t) => {
+  fullIt('its idle children go', async (t) => {
     const trial = new Trial(t, redis);
     const swarm = trial.start(2);
     const pids = await swarm.ready(2);
@@ -25,7 +26,7 @@ describe('the master is killed', { concurrency: 3 }, () => {
     await succeeded(trial, 1);
   });
 
-  it('a busy child ends its job before it goes', async (t) => {
+  fullIt('a busy child ends its job before it goes', async (t) => {
     const trial = new Trial(t, redis);
     const swarm = trial.start(1, { args: ['--timeout', '20s'] });
     const [pid = 0] = await swarm.ready(1);
@@ -40,7 +41,7 @@ describe('the master is killed', { concurrency: 3 }, () => {
     await succeeded(trial, 1);
   });
 
-  it('a job longer than the budget is handed back by the child that goes', async (t) => {
+  fullIt('a job longer than the budget is handed back by the child that goes', async (t) => {
     const trial = new Trial(t, redis);
     const swarm = trial.start(1, { args: ['--timeout', '500ms'] });
     const pids = await swarm.ready(1);
@@ -69,7 +70,7 @@ describe('the master is killed', { concurrency: 3 }, () => {
     assert.deepEqual(await trial.counters(id), { attempts: 1, starts: 2, stalled: 0 });
   });
 
-  it('with all its children: a successor on the host releases their jobs', async (t) => {
+  fullIt('with all its children: a successor on the host releases their jobs', async (t) => {
     const trial = new Trial(t, redis);
     const swarm = trial.start(2, { env: { APP_CONCURRENCY: '2' } });
     await swarm.ready(2);
@@ -106,7 +107,7 @@ describe('the master is killed', { concurrency: 3 }, () => {
     assert.ok(held.every(({ outcome }) => outcome === 'released'));
   });
 
-  it('while a child still drains: the successor leaves it its job', async (t) => {
+  fullIt('while a child still drains: the successor leaves it its job', async (t) => {
     const trial = new Trial(t, redis);
     const swarm = trial.start(1, { args: ['--timeout', '20s'] });
     const [pid = 0] = await swarm.ready(1);

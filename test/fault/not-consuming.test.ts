@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { completed } from '../support/jobs.js';
 import { openLink } from '../support/link.js';
-import { MAJORS } from '../support/long.js';
 import { project } from '../support/programs.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import { StuckTrial } from '../support/stuck-trial.js';
+import { MAJORS } from '../support/tier.js';
 
 /** A child looks every 10 s, and is sure after half a minute. */
 const SURE = { timeoutMs: 200_000 };

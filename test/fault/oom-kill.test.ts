@@ -7,6 +7,7 @@ import { type MemoryCgroup, makeMemoryCgroup } from '../support/memory-cgroup.js
 import { isAlive } from '../support/processes.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import type { Swarm } from '../support/swarm.js';
+import { fullIt } from '../support/tier.js';
 import { waitFor } from '../support/wait.js';
 
 const MB = 1e6;
@@ -68,7 +69,7 @@ describe('memory that runs out in a cgroup', () => {
     await trial.nothingLost(new Map([[swarm, 2]]));
   });
 
-  it('is not blamed for another kill in the same moment', async (t) => {
+  fullIt('is not blamed for another kill in the same moment', async (t) => {
     const memory = cgroup(t, 700 * MB);
     if (!memory) return;
     const trial = new DeathTrial(t, redis);
@@ -95,7 +96,7 @@ describe('memory that runs out in a cgroup', () => {
     await trial.nothingLost(new Map([[swarm, 3]]));
   });
 
-  it('kills a child that was moved into it later', async (t) => {
+  fullIt('kills a child that was moved into it later', async (t) => {
     const memory = cgroup(t, 250 * MB);
     if (!memory) return;
     const trial = new DeathTrial(t, redis);

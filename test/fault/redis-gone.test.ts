@@ -6,6 +6,7 @@ import { completed } from '../support/jobs.js';
 import { isAlive } from '../support/processes.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import type { Swarm } from '../support/swarm.js';
+import { fullIt } from '../support/tier.js';
 import { Trial } from '../support/trial.js';
 import { waitFor } from '../support/wait.js';
 
@@ -14,7 +15,7 @@ const LOST = 'registry is not written: Redis does not take it; children go on, a
 const BOOT_TIMEOUT = ['--boot-timeout', '5s'];
 
 describe('Redis is gone', { concurrency: 3 }, () => {
-  it('for 8 s under load: no child is killed, the master registers again, work resumes', async (t) => {
+  fullIt('for 8 s under load: no child is killed, the master registers again, work resumes', async (t) => {
     const { redis, trial } = await persistent(t);
     const swarm = trial.start(2, { env: { APP_CONCURRENCY: '3' } });
     const pids = await swarm.ready(2);
@@ -50,7 +51,7 @@ describe('Redis is gone', { concurrency: 3 }, () => {
     assert.deepEqual(kills, [], 'nobody is killed for what Redis holds up');
   });
 
-  it('while all children die: the jobs are released by those who come after', async (t) => {
+  fullIt('while all children die: the jobs are released by those who come after', async (t) => {
     const { redis, trial } = await persistent(t);
     const swarm = trial.start(2, { args: BOOT_TIMEOUT });
     await swarm.ready(2);
@@ -64,26 +65,29 @@ describe('Redis is gone', { concurrency: 3 }, () => {
     for (const id of ids) assert.deepEqual(await trial.counters(id), { attempts: 1, starts: 2, stalled: 0 });
   });
 
-  it('with all its data (FLUSHALL): the registry is rebuilt within a beat, nobody is killed', async (t) => {
-    const redis = await startRedis();
-    t.after(() => redis.close());
-    const trial = new Trial(t, redis);
-    const swarm = trial.start(2);
-    const pids = await swarm.ready(2);
-    await registered(redis, trial, swarm);
-    for (const erase of [
-      () => redis.client.del(`swarm:{${trial.namespace}}:masters`),
-      () => redis.client.flushall().then(() => redis.client.script('FLUSH')),
-    ]) {
-      const erasedAtMs = Date.now();
-      await erase();
+  fullIt(
+    'with all its data (FLUSHALL): the registry is rebuilt within a beat, nobody is killed',
+    async (t) => {
+      const redis = await startRedis();
+      t.after(() => redis.close());
+      const trial = new Trial(t, redis);
+      const swarm = trial.start(2);
+      const pids = await swarm.ready(2);
       await registered(redis, trial, swarm);
-      t.diagnostic(`rebuilt after ${Date.now() - erasedAtMs} ms`);
-    }
-    await trial.addMany(6, { ms: 10 });
-    await trial.nothingLost(new Map([[swarm, 2]]));
-    assert.deepEqual([...swarm.children.values()].sort(), [...pids].sort());
-  });
+      for (const erase of [
+        () => redis.client.del(`swarm:{${trial.namespace}}:masters`),
+        () => redis.client.flushall().then(() => redis.client.script('FLUSH')),
+      ]) {
+        const erasedAtMs = Date.now();
+        await erase();
+        await registered(redis, trial, swarm);
+        t.diagnostic(`rebuilt after ${Date.now() - erasedAtMs} ms`);
+      }
+      await trial.addMany(6, { ms: 10 });
+      await trial.nothingLost(new Map([[swarm, 2]]));
+      assert.deepEqual([...swarm.children.values()].sort(), [...pids].sort());
+    },
+  );
 });
 
 async function persistent(t: TestContext): Promise<{ redis: TestRedis; trial: Trial }> {

@@ -4,6 +4,7 @@ import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import type { Swarm } from '../support/swarm.js';
+import { fullDescribe, fullIt } from '../support/tier.js';
 import { Trial } from '../support/trial.js';
 
 describe('a stop', { concurrency: 3 }, () => {
@@ -13,7 +14,7 @@ describe('a stop', { concurrency: 3 }, () => {
   });
   after(() => redis.close());
 
-  it('hands back jobs that are longer than its budget, uncharged', async (t) => {
+  fullIt('hands back jobs that are longer than its budget, uncharged', async (t) => {
     const trial = new Trial(t, redis);
     const env = { APP_CONCURRENCY: '2' };
     const swarm = trial.start(2, { args: ['--timeout', '1s'], env });
@@ -37,31 +38,34 @@ describe('a stop', { concurrency: 3 }, () => {
     assert.deepEqual(await trial.counters(short), { attempts: 1, starts: 1, stalled: 0 });
   });
 
-  it('kills a child that blocks its loop, within the budget; the next master releases its job', async (t) => {
-    const trial = new Trial(t, redis);
-    const swarm = trial.start(2, { args: ['--timeout', '1s'] });
-    await swarm.ready(2);
-    const id = await trial.add({ first: { spin: true, grandchildren: true } });
-    const { pid } = await trial.runs(id);
+  fullIt(
+    'kills a child that blocks its loop, within the budget; the next master releases its job',
+    async (t) => {
+      const trial = new Trial(t, redis);
+      const swarm = trial.start(2, { args: ['--timeout', '1s'] });
+      await swarm.ready(2);
+      const id = await trial.add({ first: { spin: true, grandchildren: true } });
+      const { pid } = await trial.runs(id);
 
-    const askedAtMs = Date.now();
-    assert.equal(await swarm.stop(), 1);
-    const tookMs = Date.now() - askedAtMs;
-    t.diagnostic(`killed and stopped after ${tookMs} ms`);
-    assert.ok(tookMs < 8_000, `stopped after ${tookMs} ms`);
-    const exited = await swarm.line('exited', { pid });
-    assert.deepEqual([exited['cause'], exited.level], ['stopped', 'warn']);
-    assert.match(String(exited['evidence']), /killed by its master/);
-    assert.equal(swarm.all('kill').length, 1);
-    assert.deepEqual(swarm.processes, []);
-    assert.equal(await trial.queue.getJobState(id), 'active');
+      const askedAtMs = Date.now();
+      assert.equal(await swarm.stop(), 1);
+      const tookMs = Date.now() - askedAtMs;
+      t.diagnostic(`killed and stopped after ${tookMs} ms`);
+      assert.ok(tookMs < 8_000, `stopped after ${tookMs} ms`);
+      const exited = await swarm.line('exited', { pid });
+      assert.deepEqual([exited['cause'], exited.level], ['stopped', 'warn']);
+      assert.match(String(exited['evidence']), /killed by its master/);
+      assert.equal(swarm.all('kill').length, 1);
+      assert.deepEqual(swarm.processes, []);
+      assert.equal(await trial.queue.getJobState(id), 'active');
 
-    const next = trial.start(1);
-    await next.ready(1);
-    await trial.runs(id, 2);
-    await trial.nothingLost(new Map([[next, 1]]));
-    assert.deepEqual(await trial.counters(id), { attempts: 1, starts: 2, stalled: 0 });
-  });
+      const next = trial.start(1);
+      await next.ready(1);
+      await trial.runs(id, 2);
+      await trial.nothingLost(new Map([[next, 1]]));
+      assert.deepEqual(await trial.counters(id), { attempts: 1, starts: 2, stalled: 0 });
+    },
+  );
 
   it('is one, however many signals ask for it', async (t) => {
     const trial = new Trial(t, redis);
@@ -81,7 +85,7 @@ describe('a stop', { concurrency: 3 }, () => {
   });
 });
 
-describe('1,000 signals within a second', { concurrency: 3 }, () => {
+fullDescribe('1,000 signals within a second', { concurrency: 3 }, () => {
   let redis: TestRedis;
   before(async () => {
     redis = await startRedis();

@@ -4,10 +4,10 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { IS_LONG } from '../support/long.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import { StuckTrial } from '../support/stuck-trial.js';
 import type { Swarm } from '../support/swarm.js';
+import { IS_LONG } from '../support/tier.js';
 
 const BUSY_LOOPS = 10;
 const SUSPENDED_MS = IS_LONG ? 60_000 : 6_000;

@@ -1,11 +1,11 @@
 /** Another Node, where there is one: the same dumps, and from 24 on the very job, however many run beside it. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it, type TestContext } from 'node:test';
-import { IS_LONG } from '../support/long.js';
 import { otherNode } from '../support/other-node.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import { silentServer } from '../support/silent-network.js';
 import { type Dump, SHORT, StuckTrial } from '../support/stuck-trial.js';
+import { IS_LONG } from '../support/tier.js';
 
 const node = otherNode();
 const FIRST_EXACT = 24;

@@ -9,6 +9,7 @@ import { after, before, describe, it, type TestContext } from 'node:test';
 import { temporaryDirectory } from '../support/programs.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import { type Dump, StuckTrial } from '../support/stuck-trial.js';
+import { fullDescribe, fullIt } from '../support/tier.js';
 
 interface Hang {
   data?: Record<string, unknown>;
@@ -69,17 +70,21 @@ describe('a loop that does not turn', { concurrency: 2 }, () => {
   after(() => redis.close());
 
   for (const [hang, expected] of Object.entries(HANGS)) {
-    it(`in ${hang}: dumped, with its place and its job, and killed`, (t) => hangs(t, redis, hang, expected));
+    const itHere = hang === 'loop' ? it : fullIt;
+    itHere(`in ${hang}: dumped, with its place and its job, and killed`, (t) =>
+      hangs(t, redis, hang, expected),
+    );
   }
 
-  it('in JSON.parse: dumped as native code, and killed', (t) =>
+  fullIt('in JSON.parse: dumped as native code, and killed', (t) =>
     hangs(t, redis, 'parse', {
       kind: 'native',
       data: { items: 10_000_000 },
       args: ['--stuck-kill-after', '10s'],
-    }));
+    }),
+  );
 
-  it('in a read of a FIFO: the call and the path', async (t) => {
+  fullIt('in a read of a FIFO: the call and the path', async (t) => {
     const path = await fifo(t);
     await hangs(t, redis, 'fifo', {
       kind: 'native',
@@ -88,7 +93,7 @@ describe('a loop that does not turn', { concurrency: 2 }, () => {
     });
   });
 
-  it('in an open of a FIFO: the call and the path', async (t) => {
+  fullIt('in an open of a FIFO: the call and the path', async (t) => {
     const path = await fifo(t);
     await hangs(t, redis, 'openFifo', {
       kind: 'native',
@@ -97,7 +102,7 @@ describe('a loop that does not turn', { concurrency: 2 }, () => {
     });
   });
 
-  it('because the process is stopped: told apart, and killed all the same', async (t) => {
+  fullIt('because the process is stopped: told apart, and killed all the same', async (t) => {
     const trial = new StuckTrial(t, redis);
     const swarm = trial.startStuck();
     await swarm.ready(1);
@@ -111,7 +116,7 @@ describe('a loop that does not turn', { concurrency: 2 }, () => {
   });
 });
 
-describe('a native call that returns', { concurrency: 2 }, () => {
+fullDescribe('a native call that returns', { concurrency: 2 }, () => {
   let redis: TestRedis;
   before(async () => {
     redis = await startRedis();

@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import { noJobLost } from '../support/accounts.js';
 import { running } from '../support/jobs.js';
-import { longIt } from '../support/long.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import { type Service, SystemdBox } from '../support/systemd.js';
+import { longIt } from '../support/tier.js';
 import { Trial } from '../support/trial.js';
 import { A_COMMAND_EACH, waitFor } from '../support/wait.js';
 

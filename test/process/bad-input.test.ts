@@ -6,6 +6,7 @@ import { after, before, describe, it, type TestContext } from 'node:test';
 import { project, temporaryDirectory } from '../support/programs.js';
 import { freePort, startRedis, type TestRedis } from '../support/redis.js';
 import { appPath, type CommandResult, Swarm, swarmCommand } from '../support/swarm.js';
+import { fullDescribe, fullIt } from '../support/tier.js';
 
 const STACK_LINE = /\n {4}at /;
 
@@ -43,7 +44,7 @@ async function assertRefusedBriefly(mistake: Mistake): Promise<void> {
   assert.match(stderr, /^[^\n]+\n$/);
 }
 
-describe('bad usage', () => {
+describe('bad usage', { concurrency: 3 }, () => {
   const esm = appPath('esm.mjs');
   const mistakes: Record<string, Omit<Mistake, 'exits'>> = {
     'an unknown flag': {
@@ -92,7 +93,7 @@ describe('bad usage', () => {
   });
 });
 
-describe('a bad swarm.config', () => {
+fullDescribe('a bad swarm.config', { concurrency: 3 }, () => {
   it('throws: its own message and line are shown, its stack to who debugs', async (t) => {
     const config = "\nthrow new Error('no secrets today');\n";
     const cwd = await project(t, { 'worker.mjs': { app: 'esm.mjs' }, 'swarm.config.mjs': config });
@@ -120,7 +121,7 @@ describe('a bad swarm.config', () => {
   });
 });
 
-describe('a Redis that cannot be used', () => {
+describe('a Redis that cannot be used', { concurrency: 3 }, () => {
   const refused = (url: string, says: RegExp, args: readonly string[] = []) =>
     assertRefusedBriefly({
       args: [appPath('esm.mjs'), '--count', '1', '--redis', url, ...args],
@@ -133,23 +134,23 @@ describe('a Redis that cannot be used', () => {
     await refused(url, /SWARM_REDIS_UNREACHABLE: no Redis at redis:.*connection refused.*start one/);
   });
 
-  it('is older than 6.2', async (t) => {
+  fullIt('is older than 6.2', async (t) => {
     await refused(await oldRedis(t), /SWARM_REDIS_TOO_OLD: .*5\.0\.14.*6\.2/);
   });
 
-  it('wants another password, which is not printed', async (t) => {
+  fullIt('wants another password, which is not printed', async (t) => {
     const guarded = await startRedis(['--requirepass', 'sesame']);
     t.after(() => guarded.close());
     await refused(`redis://:sesam@127.0.0.1:${guarded.port}`, /^swarm: SWARM_REDIS_AUTH: ((?!sesam).)*\n$/);
   });
 
-  it('is not named where swarm runs as a service', async () => {
+  fullIt('is not named where swarm runs as a service', async () => {
     const env = { REDIS_URL: '', DYNO: 'worker.1' };
     const says = /SWARM_REDIS_MISSING: .*DYNO is set.*REDIS_URL/;
     await assertRefusedBriefly({ args: [appPath('esm.mjs')], env, exits: 69, says });
   });
 
-  it('may throw jobs away: a warning, and under --strict an error', async (t) => {
+  fullIt('may throw jobs away: a warning, and under --strict an error', async (t) => {
     await redis.client.config('SET', 'maxmemory-policy', 'allkeys-lru');
     t.after(() => redis.client.config('SET', 'maxmemory-policy', 'noeviction'));
     await refused(redis.url, /SWARM_REDIS_EVICTS: .*allkeys-lru.*noeviction.*--strict/, ['--strict']);
@@ -189,7 +190,7 @@ describe('a Redis that cannot be used', () => {
 });
 
 // they mostly wait: for the next try, or for the boot timeout
-describe('an app that cannot boot', { concurrency: 2 }, () => {
+fullDescribe('an app that cannot boot', { concurrency: 2 }, () => {
   const booted = async (
     t: TestContext,
     source: string,

@@ -5,6 +5,7 @@ import { after, before, describe, it } from 'node:test';
 import { isAlive } from '../support/processes.js';
 import { assertRecovers, GatedJob, project, startSwarm, useQueue } from '../support/programs.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
+import { fullIt } from '../support/tier.js';
 import { waitFor } from '../support/wait.js';
 
 const TWO = ['--count', '2'];
@@ -22,7 +23,8 @@ after(() => Promise.all([redis.close(), queues.close()]));
 describe('an unmodified program', () => {
   for (const app of ['esm.mjs', 'main.cjs']) {
     for (const major of [5, 6] as const) {
-      it(`${app} on bullmq ${major}`, async (t) => {
+      const itHere = (app === 'esm.mjs') === (major === 6) ? it : fullIt;
+      itHere(`${app} on bullmq ${major}`, async (t) => {
         const queue = `${app}-${major}`;
         const path =
           major === 6 ? app : join(await project(t, { [app]: { app } }, { bullmq: 'bullmq5' }), app);
@@ -43,13 +45,13 @@ describe('an unmodified program', () => {
   });
 
   for (const app of ['instance.cjs', 'url.cjs']) {
-    it(`gives its Worker a connection as in ${app}`, async (t) => {
+    fullIt(`gives its Worker a connection as in ${app}`, async (t) => {
       const swarm = startSwarm(t, app, { redis, queues, queue: app, args: TWO });
       await assertRecovers(t, swarm, useQueue(t, queues, app));
     });
   }
 
-  it('has several Workers, each of whose jobs are released', async (t) => {
+  fullIt('has several Workers, each of whose jobs are released', async (t) => {
     const swarm = startSwarm(t, 'several-workers.cjs', {
       redis,
       queues,
@@ -72,7 +74,7 @@ describe('an unmodified program', () => {
     }
   });
 
-  it('starts its Worker by hand, later', async (t) => {
+  fullIt('starts its Worker by hand, later', async (t) => {
     const swarm = startSwarm(t, 'later-run.mjs', { redis, queues, queue: 'later', args: TWO });
     await swarm.ready(2);
     // ready when the Worker runs, not when it is made
@@ -91,7 +93,7 @@ describe('an unmodified program', () => {
     assert.deepEqual([result.execArgv, result.options], [[], null]);
   });
 
-  it('has a sandboxed processor in worker threads', async (t) => {
+  fullIt('has a sandboxed processor in worker threads', async (t) => {
     const env = { APP_THREADS: 'yes' };
     const swarm = startSwarm(t, 'sandboxed.cjs', { redis, queues, queue: 'threads', args: TWO, env });
     const { killed, result } = await assertRecovers(t, swarm, useQueue(t, queues, 'threads'));

@@ -11,6 +11,7 @@ import { rssBytes } from '../support/processes.js';
 import { GatedJob, startSwarm, useQueue } from '../support/programs.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import { type Swarm, swarmCommand } from '../support/swarm.js';
+import { fullIt } from '../support/tier.js';
 import { A_COMMAND_EACH, waitFor } from '../support/wait.js';
 
 /** A beat comes every 5 s; so much more is noise. */
@@ -165,7 +166,7 @@ describe('the registry', { concurrency: 4 }, () => {
     assert.deepEqual(await ask('jobs'), []);
   });
 
-  it('shows each change of state soon, and after a clean stop only how children ended', async (t) => {
+  fullIt('shows each change of state soon, and after a clean stop only how children ended', async (t) => {
     const { swarm, namespace } = start(t, 'main.cjs', ['--count', '2']);
     await swarm.ready(2);
     await showsStates(namespace, ['up', 'up', 'up']);
@@ -183,7 +184,7 @@ describe('the registry', { concurrency: 4 }, () => {
     assert.ok((await redis.client.pttl(deaths)) > 0);
   });
 
-  it('marks what a killed master left behind, and its successor clears it', async (t) => {
+  fullIt('marks what a killed master left behind, and its successor clears it', async (t) => {
     const { swarm, namespace, ps } = start(t, 'main.cjs', ['--count', '1']);
     await swarm.ready(1);
     await showsStates(namespace, ['up', 'up']);
@@ -207,7 +208,7 @@ describe('the registry', { concurrency: 4 }, () => {
     );
   });
 
-  it('is rebuilt within one beat after FLUSHALL, and nobody is killed for it', async (t) => {
+  fullIt('is rebuilt within one beat after FLUSHALL, and nobody is killed for it', async (t) => {
     const own = await startRedis();
     t.after(() => own.close());
     const namespace = `registry-${++namespaces}`;
@@ -240,7 +241,7 @@ describe('the registry', { concurrency: 4 }, () => {
     });
   });
 
-  it('takes one call a beat, however many children; and a master at rest is light', async (t) => {
+  fullIt('takes one call a beat, however many children; and a master at rest is light', async (t) => {
     const few = start(t, 'main.cjs', ['--count', '1']);
     const many = start(t, 'main.cjs', ['--count', '4']);
     await Promise.all([few.swarm.ready(1), many.swarm.ready(4)]);

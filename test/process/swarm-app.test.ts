@@ -14,6 +14,7 @@ import {
 } from '../support/programs.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import { type Swarm, type SwarmOptions, swarmCommand } from '../support/swarm.js';
+import { fullDescribe, fullIt } from '../support/tier.js';
 import { waitFor } from '../support/wait.js';
 
 let redis: TestRedis;
@@ -43,31 +44,34 @@ function printed(swarm: Swarm, stream: 'stdout' | 'stderr' = 'stdout'): string[]
 
 describe('a swarm app', () => {
   for (const major of [5, 6] as const) {
-    it(`runs its queues, and loses no job to a kill, on bullmq ${major}`, async (t) => {
-      const prefix = `both-${major}`;
-      const mail = useQueue(t, redis, 'mail', { prefix, major });
-      const reports = useQueue(t, redis, 'reports', { prefix, major });
-      const swarm = await startApp(t, { major, prefix, args: ['--count', '2', '-c', '1'] });
-      await swarm.ready(2);
-      assert.match(String((await swarm.line('ready')).bullmq), major === 5 ? /^5\./ : /^6\./);
+    (major === 6 ? it : fullIt)(
+      `runs its queues, and loses no job to a kill, on bullmq ${major}`,
+      async (t) => {
+        const prefix = `both-${major}`;
+        const mail = useQueue(t, redis, 'mail', { prefix, major });
+        const reports = useQueue(t, redis, 'reports', { prefix, major });
+        const swarm = await startApp(t, { major, prefix, args: ['--count', '2', '-c', '1'] });
+        await swarm.ready(2);
+        assert.match(String((await swarm.line('ready')).bullmq), major === 5 ? /^5\./ : /^6\./);
 
-      const digest = await GatedJob.add(t, mail, 'digest');
-      await digest.open();
-      assert.equal((await digest.result())['booted'], true);
+        const digest = await GatedJob.add(t, mail, 'digest');
+        await digest.open();
+        assert.equal((await digest.result())['booted'], true);
 
-      const unknown = await mail.add('welcom', {});
-      await waitFor('it failed', async () => (await mail.getFailedCount()) === 1);
-      const reason = (await mail.getJob(unknown.id as string))?.failedReason;
-      assert.equal(
-        reason,
-        'queue mail has no processor for jobs named "welcom", only for welcome, digest, untilTaken',
-      );
+        const unknown = await mail.add('welcom', {});
+        await waitFor('it failed', async () => (await mail.getFailedCount()) === 1);
+        const reason = (await mail.getJob(unknown.id as string))?.failedReason;
+        assert.equal(
+          reason,
+          'queue mail has no processor for jobs named "welcom", only for welcome, digest, untilTaken',
+        );
 
-      await assertRecovers(t, swarm, reports);
-    });
+        await assertRecovers(t, swarm, reports);
+      },
+    );
   }
 
-  it('takes jobs once boot() is done, and closes what it opened after the drain', async (t) => {
+  fullIt('takes jobs once boot() is done, and closes what it opened after the drain', async (t) => {
     const prefix = 'boots';
     const reports = useQueue(t, redis, 'reports', { prefix });
     const job = await GatedJob.add(t, reports);
@@ -108,7 +112,7 @@ describe('a swarm app', () => {
     assert.deepEqual([await mail.getJobState(job.id), attemptsMade, stalledCounter], ['waiting', 0, 0]);
   });
 
-  it('works on the queues of --queue alone, weighted or not, five jobs at once', async (t) => {
+  fullIt('works on the queues of --queue alone, weighted or not, five jobs at once', async (t) => {
     const prefix = 'chosen';
     const [mail, reports, exports] = ['mail', 'reports', 'exports'].map((name) =>
       useQueue(t, redis, name, { prefix }),
@@ -133,8 +137,8 @@ describe('a swarm app', () => {
 });
 
 // they mostly wait for the next try
-describe('what cannot boot', { concurrency: 3 }, () => {
-  it('is an app without a queue that --queue names', async (t) => {
+fullDescribe('what cannot boot', { concurrency: 3 }, () => {
+  fullIt('is an app without a queue that --queue names', async (t) => {
     const swarm = await startApp(t, { prefix: 'unknown', args: ['--count', '2', '-q', 'mails'] });
     assert.equal(await swarm.exited(), 64);
     assert.match(
@@ -144,7 +148,7 @@ describe('what cannot boot', { concurrency: 3 }, () => {
     assert.equal(swarm.all('spawned').length, 2, 'nobody tries again');
   });
 
-  it('is an app whose boot() throws, which ends the master with the app’s own error', async (t) => {
+  fullIt('is an app whose boot() throws, which ends the master with the app’s own error', async (t) => {
     const swarm = await startApp(t, {
       prefix: 'throws',
       args: ['--count', '1'],
@@ -159,7 +163,7 @@ describe('what cannot boot', { concurrency: 3 }, () => {
     assert.equal(swarm.all('app failed at boot', { error: 'no database today' }).length, 3);
   });
 
-  it('is a program that chooses its queues itself, under --queue', async (t) => {
+  fullIt('is a program that chooses its queues itself, under --queue', async (t) => {
     const swarm = startSwarm(t, 'esm.mjs', { redis, args: ['--count', '1', '-q', 'work'] });
     assert.equal(await swarm.exited(), 64);
     assert.match(swarm.stderr, /SWARM_QUEUE_NEEDS_APP: --queue \(work\) is for apps of defineApp\(\)/);
