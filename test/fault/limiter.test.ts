@@ -7,7 +7,7 @@ import { startRedis, type TestRedis } from '../support/redis.js';
 import { Trial } from '../support/trial.js';
 import { waitFor } from '../support/wait.js';
 
-describe('a child that holds leases', () => {
+describe('a child that holds leases', { concurrency: 2 }, () => {
   let redis: TestRedis;
   before(async () => {
     redis = await startRedis();

@@ -161,7 +161,7 @@ describe('a job that has two owners', () => {
   });
 });
 
-describe('a job whose fetch was carried out, but never answered', () => {
+describe('a job whose fetch was carried out, but never answered', { concurrency: 3 }, () => {
   let redis: TestRedis;
   before(async () => {
     redis = await startRedis();

@@ -11,7 +11,7 @@ import { A_COMMAND_EACH, waitFor } from '../support/wait.js';
 
 const CHILDREN = 2;
 
-describe('under systemd', () => {
+describe('under systemd', { concurrency: 2 }, () => {
   let redis: TestRedis;
   let booted: SystemdBox | string;
   before(async () => {

@@ -14,7 +14,7 @@ interface Set {
   command(...words: string[]): ReturnType<typeof swarmCommand>;
 }
 
-describe('on Redis Cluster', () => {
+describe('on Redis Cluster', { concurrency: 3 }, () => {
   let fleet: ClusterFleet;
   before(async () => {
     fleet = await startCluster();

@@ -20,7 +20,7 @@ before(async () => {
 
 after(() => Promise.all([redis.close(), queues.close()]));
 
-describe('an unmodified program', () => {
+describe('an unmodified program', { concurrency: 2 }, () => {
   for (const app of ['esm.mjs', 'main.cjs']) {
     for (const major of [5, 6] as const) {
       const itHere = (app === 'esm.mjs') === (major === 6) ? it : fullIt;

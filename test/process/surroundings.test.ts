@@ -42,7 +42,7 @@ function printed(swarm: Swarm): string[] {
   return swarm.lines.filter(({ stream }) => stream === 'stdout').map(({ message }) => message);
 }
 
-describe('the surroundings of a program', () => {
+describe('the surroundings of a program', { concurrency: 3 }, () => {
   for (const app of ['surroundings.mjs', 'surroundings.cjs']) {
     it(`are those of \`node ${app}\``, async (t) => {
       const args = ['--region', 'eu', '-c', '--count=9', 'a b', ''];

@@ -42,7 +42,7 @@ function printed(swarm: Swarm, stream: 'stdout' | 'stderr' = 'stdout'): string[]
   return swarm.lines.filter((line) => line.stream === stream).map(({ message }) => message);
 }
 
-describe('a swarm app', () => {
+describe('a swarm app', { concurrency: 2 }, () => {
   for (const major of [5, 6] as const) {
     (major === 6 ? it : fullIt)(
       `runs its queues, and loses no job to a kill, on bullmq ${major}`,
