@@ -17,7 +17,7 @@ import { chooseTier, filesOf } from './tiers.mjs';
 /** A file that takes longer hangs. */
 const FILE_TIMEOUT_MS = 400_000;
 /** Files at once: most of them start processes of their own, and wait for these more than they compute. */
-const CONCURRENCY = 5;
+const CONCURRENCY = 4;
 const RUNNER = fileURLToPath(new URL('test-files.mjs', import.meta.url));
 /** What a tier leaves out, and how to run it. */
 const MORE = {

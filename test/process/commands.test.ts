@@ -5,6 +5,7 @@ import { after, before, describe, it } from 'node:test';
 import type { MasterRecord } from '../../packages/swarm/dist/registry/schema.js';
 import { completed } from '../support/jobs.js';
 import { isAlive } from '../support/processes.js';
+import { GatedJob } from '../support/programs.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import { StateHome } from '../support/state-home.js';
 import { type LogLine, type Swarm, swarmCommand } from '../support/swarm.js';
@@ -128,16 +129,21 @@ describe('swarm stop', { concurrency: 3 }, () => {
 
   it('of a master: as TERM does it; asked twice, it stops once', async (t) => {
     const trial = new Trial(t, redis);
-    const swarm = trial.start(2);
+    const swarm = trial.start(2, { app: 'main.cjs', env: { APP_QUEUE: trial.queue.name } });
     await swarm.ready(2);
-    const id = await trial.add({ ms: 6_000 });
-    await trial.runs(id);
-    await Promise.all([
+    const job = await GatedJob.add(t, trial.queue);
+    trial.ids.push(job.id);
+    await job.runner();
+    const asked = Promise.all([
       does(trial, ['stop', 'all'], new RegExp(`^${host} pid ${swarm.pid}: stop done: stopped\n$`)),
       does(trial, ['stop', host], /: stop done: stopped\n$/),
     ]);
+    // it is there for both, however long a command takes to start
+    await swarm.line('command', { type: 'stop' }, { nth: 2 });
+    await job.open();
+    await asked;
     assert.equal(await swarm.exited(), 0);
-    assert.equal(await trial.queue.getJobState(id), 'completed');
+    assert.equal(await trial.queue.getJobState(job.id), 'completed');
     await trial.nothingLost(new Map());
     await refuses(trial, ['stop', 'all'], /SWARM_NO_TARGET: no master runs in this namespace/);
   });
