@@ -30,9 +30,13 @@ export interface Report {
 const WIDTH = 110;
 const asJson = process.argv.includes('--json');
 
-/** What happens meanwhile, for people who wait. */
+let lastProgress = '';
+
+/** What happens meanwhile, for people who wait; in a log a line each time that it changes. Empty: nothing more. */
 export function progress(text: string): void {
   if (process.stderr.isTTY) process.stderr.write(`\r\u001b[2K${text}`);
+  else if (text !== '' && text !== lastProgress) process.stderr.write(`${text}\n`);
+  lastProgress = text;
 }
 
 export function print(report: Report): void {
