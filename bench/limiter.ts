@@ -10,18 +10,21 @@
  * A way that is not done within its time is said so in its row, and not tried again: the others still get theirs.
  */
 import { startRedis, type TestRedis } from '../../test/dist/support/redis.js';
-import { median } from './support/figures.js';
+import { median, medianInterval } from './support/figures.js';
 import { type Measured, measure } from './support/limit-figures.js';
 import type { LimitSetup } from './support/limit-program.js';
 import { type LimitRun, runLimit } from './support/limit-run.js';
 import { figure, print, progress, type Table } from './support/report.js';
+import { countStolenTime } from './support/stolen-time.js';
 
-/** `-- --rounds N`; a round takes about a minute, and 20 s more for each way that is not done. */
+/** `-- --rounds N`; without it three, or as many as this machine has time for. */
 const rounds = process.argv.indexOf('--rounds');
 const ROUNDS = rounds < 0 ? 3 : Number(process.argv[rounds + 1]);
+/** Of each table, for all rounds after the first: together less than 4 minutes. */
+const ENOUGH_MS = rounds < 0 ? 105_000 : Number.POSITIVE_INFINITY;
 const AT_ONCE = { processes: 8, waiters: 50, uses: 1, holdMs: 20, limit: 2, windowMs: 0, spreadMs: 1_000 };
 /** Half as many again as are let in. */
-const RATE = { processes: 4, waiters: 75, uses: 1, holdMs: 0, limit: 50, windowMs: 1_000, spreadMs: 4_000 };
+const RATE = { processes: 4, waiters: 60, uses: 1, holdMs: 0, limit: 50, windowMs: 1_000, spreadMs: 3_200 };
 
 interface Way {
   title: string;
@@ -66,7 +69,11 @@ async function measureWays(
     errors: 0,
     firstError: null,
   }));
+  const beganMs = performance.now();
+  let longestMs = 0;
   for (let round = 1; round <= ROUNDS; round += 1) {
+    const roundBeganMs = performance.now();
+    if (round > 1 && roundBeganMs + longestMs > beganMs + ENOUGH_MS) break;
     for (const outcome of outcomes.filter(({ failed }) => failed === null)) {
       const { title, kind } = outcome.way;
       progress(`${title}, round ${round} of ${ROUNDS}`);
@@ -77,6 +84,7 @@ async function measureWays(
       if (run.failure === null) outcome.rounds.push(measure(run, full));
       else outcome.failed = run;
     }
+    longestMs = Math.max(longestMs, performance.now() - roundBeganMs);
   }
   return outcomes;
 }
@@ -125,6 +133,23 @@ function measuredOf(
   return summary(outcome.rounds.map((round) => round[field]));
 }
 
+/** Within the rounds: how much is lost at each hand-over depends on what else the machine does. */
+function ofIdealRange(outcomes: readonly Outcome[], kind: string): [low: number, high: number] {
+  const outcome = outcomes.find(({ way }) => way.kind === kind);
+  return medianInterval(outcome?.failed ? [] : (outcome?.rounds ?? []).map(({ ofIdeal }) => ofIdeal));
+}
+
+function noteOnStolen(share: number | null): string[] {
+  if (share === null || share < 0.01) return [];
+  return [
+    `the host kept ${figure(100 * share)} % of this machine's CPU time for others: each hand-over waited for that, too`,
+  ];
+}
+
+function roundsOf(outcomes: readonly Outcome[]): number {
+  return Math.max(...outcomes.map(({ rounds }) => rounds.length));
+}
+
 function dataOf(outcomes: readonly Outcome[]): object {
   return Object.fromEntries(
     outcomes.map(({ way, rounds, failed, errors }) => [
@@ -135,6 +160,7 @@ function dataOf(outcomes: readonly Outcome[]): object {
 }
 
 const redis = await startRedis();
+const stolenTime = countStolenTime();
 try {
   const atOnce = await measureWays(redis, AT_ONCE_WAYS, AT_ONCE);
   const rate = await measureWays(redis, RATE_WAYS, RATE);
@@ -158,16 +184,22 @@ try {
         value: measuredOf(atOnce, 'swarm', 'most', highest),
         atMost: AT_ONCE.limit,
       },
-      { what: 'at once: uses ÷ ideal', value: measuredOf(atOnce, 'swarm', 'ofIdeal'), atLeast: 0.95 },
       {
-        what: 'at once: uses/s ÷ those of tokens',
-        value: measuredOf(atOnce, 'swarm', 'perSecond') / measuredOf(atOnce, 'tokens', 'perSecond'),
+        what: 'at once: uses ÷ ideal',
+        value: measuredOf(atOnce, 'swarm', 'ofIdeal'),
+        interval: ofIdealRange(atOnce, 'swarm'),
+        atLeast: 0.95,
+      },
+      {
+        what: 'at once: uses ÷ ideal, beside that of tokens',
+        value: measuredOf(atOnce, 'swarm', 'ofIdeal') / measuredOf(atOnce, 'tokens', 'ofIdeal'),
         atLeast: 0.95,
       },
       { what: 'at once: places off, p99', value: measuredOf(atOnce, 'swarm', 'unfairness'), atMost: 2 },
     ],
     notes: [
-      `medians of ${ROUNDS} rounds, but of the most the most`,
+      `medians of ${roundsOf(atOnce)} and ${roundsOf(rate)} rounds, but of the most the most`,
+      ...noteOnStolen(stolenTime()),
       'rate-limiter-flexible has no limit of what is at work at once; its queue is of one process',
       'bottleneck in cluster mode, with the "ERR " taken from errors of its scripts, which Redis has put there since 7.0; its reservoir is filled in steps of 5 s only, minTime is the same rate without a burst',
       'jobs of BullMQ are all there at the beginning, and are in order by themselves',

@@ -161,7 +161,7 @@ async function bottleneckLimit(what) {
   const limiter = new Bottleneck({
     id: NAME,
     datastore: 'ioredis',
-    Redis: process.env.PLAIN === '0' ? Redis : RedisWithPlainErrors,
+    Redis: RedisWithPlainErrors,
     clientOptions: { ...options, protocol: 2 },
     ...what,
   });
