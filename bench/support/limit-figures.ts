@@ -23,10 +23,10 @@ export function measure(run: LimitRun, setup: LimitSetup): Measured {
   return {
     most: isRate ? mostWithin(uses, setup.windowMs) : Math.max(...uses.map(({ atWork }) => atWork)),
     perSecond: (uses.length * 1_000) / spanMs,
-    // of a rate: from the use that took the last of what there was at the beginning
+    // of a rate: as if a bucket were full at the first use; a window that slides cannot reach that
     ofIdeal: isRate
       ? (((uses.length - setup.limit) / setup.limit) * setup.windowMs) /
-        (endedMs - nthStart(uses, setup.limit))
+        (nthStart(uses, uses.length) - beganMs)
       : heldMs / (setup.limit * spanMs),
     unfairness: unfairness(uses),
     commands: run.commands / uses.length,
