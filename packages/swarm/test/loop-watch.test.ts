@@ -2,10 +2,12 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import {
+  CLOSE_LOOK_MS,
   LOOK_MS,
   type LoopWatch,
   lookOf,
   nextLook,
+  pauseMs,
   type Sight,
   startWatch,
   type ThreadSight,
@@ -37,6 +39,14 @@ describe('a watch over a main loop', () => {
         assert.deepEqual(look, { silentMs: 0, blockedMs: 0, kind: null });
       }),
     );
+  });
+
+  it('looks more often at a loop that stands still', () => {
+    const thread = { state: 'R', cpuMs: 0 };
+    const first = startWatch({ atMs: 0, tick: 0, thread });
+    const silent = nextLook(first, { atMs: 500, tick: 0, hasDebugger: false, thread });
+    const turned = nextLook(silent, { atMs: 600, tick: 1, hasDebugger: false, thread });
+    assert.deepEqual([first, silent, turned].map(pauseMs), [LOOK_MS, CLOSE_LOOK_MS, LOOK_MS]);
   });
 
   it('counts a loop that computes', () => {

@@ -12,6 +12,8 @@
 import type { BlockKind, Look } from '../watchdog-protocol.js';
 
 export const LOOK_MS = 250;
+/** At a loop that stands still: how soon a block is known to have reached its threshold, and over. */
+export const CLOSE_LOOK_MS = 100;
 /** A look after a longer pause is late. */
 const ON_TIME_MS = 2 * LOOK_MS;
 /** A thread that is ready to run and had the CPU for less than this part of the time was kept from it. */
@@ -60,6 +62,11 @@ export function nextLook(watch: LoopWatch, sight: Sight): LoopWatch {
     blockedMs: watch.blockedMs + countedMs,
     kind,
   };
+}
+
+/** How long until the next look. */
+export function pauseMs(watch: LoopWatch): number {
+  return lookOf(watch).kind === null ? LOOK_MS : CLOSE_LOOK_MS;
 }
 
 /** As it is told: a loop between two of its ticks turns. */

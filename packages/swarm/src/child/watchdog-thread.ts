@@ -12,7 +12,7 @@ import {
   type WatchdogMessage,
 } from '../watchdog-protocol.js';
 import { DumpTaker } from './dump-taker.js';
-import { LOOK_MS, lookOf, nextLook, type Sight, startWatch } from './loop-watch.js';
+import { LOOK_MS, lookOf, nextLook, pauseMs, type Sight, startWatch } from './loop-watch.js';
 import { killOwnGroup } from './own-group.js';
 import { readPulse } from './pulse.js';
 import type { WatchdogData } from './watchdog.js';
@@ -49,7 +49,15 @@ class Watchdog {
     // who else would look? And node aborts where a thread ends that has just let go of a paused main thread
     process.on('uncaughtException', (error) => this.#trouble(error));
     this.#report(lookOf(this.#watch));
-    setInterval(() => this.#look(), LOOK_MS);
+    this.#lookAgain();
+  }
+
+  #lookAgain(): void {
+    setTimeout(() => {
+      // also after a look that threw
+      this.#lookAgain();
+      this.#look();
+    }, pauseMs(this.#watch));
   }
 
   #look(): void {

@@ -116,13 +116,25 @@ export function parseRollup(text: string): { rssBytes: number; pssBytes: number 
   return { rssBytes: Number(rssKib) * 1024, pssBytes: Number(pssKib) * 1024 };
 }
 
+/** pidusage's own: whether it keeps errors of `getconf` to itself. */
+const SILENT = 'PIDUSAGE_SILENT';
+let hasAsked = false;
+
 async function readUsage(pids: readonly number[]): Promise<Record<string, pidusage.Status | null>> {
   if (pids.length === 0) return {};
+  // It runs `getconf` before its first answer, goes on with the usual values where that fails, and prints an error
+  // as well: so it does when a platform's TERM to the whole group ends that too.
+  const hushes = !hasAsked && process.env[SILENT] === undefined;
+  hasAsked = true;
+  if (hushes) process.env[SILENT] = '1';
   try {
     return await pidusage([...pids]);
   } catch {
     // Of several pids a vanished one is null; when none is left, pidusage rejects.
     return {};
+  } finally {
+    // what is started later has the environment that the user gave
+    if (hushes) delete process.env[SILENT];
   }
 }
 
