@@ -16,7 +16,6 @@ import { type Measured, measure } from './support/limit-figures.js';
 import type { LimitSetup } from './support/limit-program.js';
 import { type LimitRun, runLimit } from './support/limit-run.js';
 import { figure, print, progress, type Table } from './support/report.js';
-import { countStolenTime } from './support/stolen-time.js';
 
 /** `-- --rounds N`; without it three, or as many as this machine has time for. */
 const rounds = process.argv.indexOf('--rounds');
@@ -140,13 +139,6 @@ function ofIdealRange(outcomes: readonly Outcome[], kind: string): [low: number,
   return medianInterval(outcome?.failed ? [] : (outcome?.rounds ?? []).map(({ ofIdeal }) => ofIdeal));
 }
 
-function noteOnStolen(share: number | null): string[] {
-  if (share === null || share < 0.01) return [];
-  return [
-    `the host kept ${figure(100 * share)} % of this machine's CPU time for others: each hand-over waited for that, too`,
-  ];
-}
-
 function roundsOf(outcomes: readonly Outcome[]): number {
   return Math.max(...outcomes.map(({ rounds }) => rounds.length));
 }
@@ -161,7 +153,6 @@ function dataOf(outcomes: readonly Outcome[]): object {
 }
 
 const redis = await startRedis();
-const stolenTime = countStolenTime();
 try {
   const atOnce = await measureWays(redis, AT_ONCE_WAYS, AT_ONCE);
   const rate = await measureWays(redis, RATE_WAYS, RATE);
@@ -200,7 +191,6 @@ try {
     ],
     notes: [
       `medians of ${roundsOf(atOnce)} and ${roundsOf(rate)} rounds, but of the most the most`,
-      ...noteOnStolen(stolenTime()),
       'in any 1 s: as the uses began, later than they were let in by as long as their process waited for a core; a bucket lets through up to twice its size by what it is, and so do windows that do not slide',
       'rate-limiter-flexible has no limit of what is at work at once; its queue is of one process',
       'bottleneck in cluster mode, with the "ERR " taken from errors of its scripts, which Redis has put there since 7.0; its reservoir is filled in steps of 5 s only, minTime is the same rate without a burst',
