@@ -12,6 +12,7 @@ export interface Contest {
   title: string;
   queueCount: number;
   jobMs: number;
+  /** So many that how a turn begins and ends counts for little. */
   jobsATurn: number;
   /** Of the swarm app. */
   concurrency: number;
@@ -26,7 +27,7 @@ export const CONTESTS: readonly Contest[] = [
     title: 'no-op jobs, 1 queue, concurrency 10',
     queueCount: 1,
     jobMs: 0,
-    jobsATurn: 1_200,
+    jobsATurn: 6_000,
     concurrency: 10,
     stockConcurrency: 10,
     floors: { strict: 1 },
@@ -35,7 +36,7 @@ export const CONTESTS: readonly Contest[] = [
     title: '5 ms jobs, 1 queue, concurrency 10',
     queueCount: 1,
     jobMs: 5,
-    jobsATurn: 600,
+    jobsATurn: 2_400,
     concurrency: 10,
     stockConcurrency: 10,
     floors: { strict: 1 },
@@ -44,7 +45,7 @@ export const CONTESTS: readonly Contest[] = [
     title: 'no-op jobs, 4 queues, concurrency 10 (stock: 10 each)',
     queueCount: 4,
     jobMs: 0,
-    jobsATurn: 1_200,
+    jobsATurn: 6_000,
     concurrency: 10,
     stockConcurrency: 10,
     floors: { strict: 0.8, weighted: 0.75 },
@@ -53,7 +54,7 @@ export const CONTESTS: readonly Contest[] = [
     title: '5 ms jobs, 4 queues, concurrency 12 (stock: 3 each)',
     queueCount: 4,
     jobMs: 5,
-    jobsATurn: 600,
+    jobsATurn: 2_400,
     concurrency: 12,
     stockConcurrency: 3,
     floors: { strict: 1, weighted: 1 },

@@ -1,26 +1,12 @@
-/** Several processes that share a limit, from their start to what they saw; see apps/limited.mjs. */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
+/**
+ * Several processes that share a limit, from their start to what they saw; see apps/limited.mjs. A way that is not
+ * done in its time, or whose processes end, is an answer and no error: the others are measured all the same.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
 import { Queue } from 'bullmq';
 import type { TestRedis } from '../../../test/dist/support/redis.js';
 import { waitFor } from '../../../test/dist/support/wait.js';
-
-export interface LimitSetup {
-  kind: string;
-  processes: number;
-  /** Of each process. */
-  waiters: number;
-  /** Of each waiter. */
-  uses: number;
-  holdMs: number;
-  limit: number;
-  /** 0: the limit is of what is at work at once. */
-  windowMs: number;
-  /** The waiters come within this time. */
-  spreadMs: number;
-}
+import { LimitProgram, type LimitSetup } from './limit-program.js';
 
 export interface Use {
   /** The order in which they asked, from 1. */
@@ -34,13 +20,20 @@ export interface Use {
 }
 
 export interface LimitRun {
+  /** Why not all uses ended; null if they did. */
+  failure: string | null;
+  /** Those that ended. */
   uses: Use[];
+  wanted: number;
   /** What the processes asked Redis, the witness aside. */
   commands: number;
   /** Calls that were refused, to be tried again. */
   refusals: number;
   /** CPU time of Redis. */
   redisCpuMs: number;
+  /** Lines on stderr. */
+  errors: number;
+  firstError: string | null;
 }
 
 interface Answer {
@@ -49,37 +42,82 @@ interface Answer {
   refusals: number;
 }
 
-const DEADLINE_MS = 240_000;
+/** Six times what it takes where nothing is lost; more than the slowest took on two cores, most of whose time went to others. */
+const TIME_LIMIT_MS = 25_000;
+/** For a process that is told "enough". */
+const ANSWER_LIMIT_MS = 2_000;
+const DONE = 'done';
 
 export async function runLimit(redis: TestRedis, setup: LimitSetup, name: string): Promise<LimitRun> {
-  const total = setup.processes * setup.waiters * setup.uses;
-  const queue = setup.kind === 'bullmq' ? await fill(redis, setup, name, total) : null;
+  const wanted = setup.processes * setup.waiters * setup.uses;
+  const queue = setup.kind === 'bullmq' ? await fill(redis, setup, name, wanted) : null;
   if (setup.kind === 'tokens') await redis.client.rpush(`${name}:tokens`, ...Array(setup.limit).fill('1'));
-  const programs = Array.from({ length: setup.processes }, () => new Program(setup, redis, name));
+  const programs = Array.from({ length: setup.processes }, () => new LimitProgram(setup, redis.port, name));
+  const printed = (nth: number) => (): boolean =>
+    programs.every((program) => program.line(nth) !== undefined);
+  const allJobsEnded = async (): Promise<boolean> =>
+    Number(await redis.client.get(`${name}:started`)) >= wanted &&
+    (await (queue as Queue).getActiveCount()) === 0;
   try {
-    for (const program of programs) await program.line(1);
+    let failure = await failureBefore(printed(1), programs, 'not ready');
     const beforeMs = await redisCpuMs(redis);
-    for (const program of programs) program.say('go');
-    if (queue) {
-      const done = async (): Promise<boolean> => Number(await redis.client.get(`${name}:started`)) >= total;
-      await waitFor('all jobs have begun', done, { timeoutMs: DEADLINE_MS, everyMs: 100 });
-      await waitFor('none is at work', async () => (await queue.getActiveCount()) === 0, { everyMs: 100 });
-      for (const program of programs) program.say('enough');
+    if (failure === null) {
+      for (const program of programs) program.say('go');
+      failure = await failureBefore(queue ? allJobsEnded : printed(2), programs, 'not');
     }
-    const lines = await Promise.all(programs.map((program) => program.line(2)));
-    const redisCpu = (await redisCpuMs(redis)) - beforeMs;
-    const answers = lines.map((line) => JSON.parse(line) as Answer);
+    if (queue || failure !== null) for (const program of programs) program.say('enough');
+    const answers = await answersOf(programs, printed(2));
+    const uses = answers.flatMap(({ seen }) => seen);
+    if (failure === null && uses.length < wanted) failure = 'a process did not answer';
     return {
-      uses: answers.flatMap(({ seen }) => seen),
-      commands: answers.reduce((sum, { commands }) => sum + commands, 0),
-      refusals: answers.reduce((sum, { refusals }) => sum + refusals, 0),
-      redisCpuMs: redisCpu,
+      failure,
+      uses,
+      wanted,
+      commands: sumOf(answers, ({ commands }) => commands),
+      refusals: sumOf(answers, ({ refusals }) => refusals),
+      redisCpuMs: (await redisCpuMs(redis)) - beforeMs,
+      errors: sumOf(programs, ({ errors }) => errors),
+      firstError: programs.find(({ firstError }) => firstError !== null)?.firstError ?? null,
     };
   } finally {
     await Promise.all(programs.map((program) => program.close()));
     await queue?.close();
     await redis.client.flushall();
   }
+}
+
+/** null: `isDone` came first. `what` begins the sentence for when the time is up. */
+async function failureBefore(
+  isDone: () => boolean | Promise<boolean>,
+  programs: readonly LimitProgram[],
+  what: string,
+): Promise<string | null> {
+  const deadlineMs = performance.now() + TIME_LIMIT_MS;
+  const ending = await waitFor(
+    'an ending',
+    async () => {
+      if (await isDone()) return DONE;
+      const ended = programs.find(({ failure }) => failure !== null);
+      if (ended) return ended.failure;
+      return performance.now() > deadlineMs ? `${what} within ${TIME_LIMIT_MS / 1_000} s` : null;
+    },
+    { timeoutMs: 2 * TIME_LIMIT_MS },
+  );
+  return ending === DONE ? null : ending;
+}
+
+/** Of those that answer. */
+async function answersOf(programs: readonly LimitProgram[], haveAll: () => boolean): Promise<Answer[]> {
+  const deadlineMs = performance.now() + ANSWER_LIMIT_MS;
+  while (!haveAll() && performance.now() < deadlineMs) await delay(20);
+  return programs
+    .map((program) => program.line(2))
+    .filter((line) => line !== undefined)
+    .map((line) => JSON.parse(line) as Answer);
+}
+
+function sumOf<T>(items: readonly T[], value: (item: T) => number): number {
+  return items.reduce((sum, item) => sum + value(item), 0);
 }
 
 async function fill(redis: TestRedis, setup: LimitSetup, name: string, total: number): Promise<Queue> {
@@ -95,61 +133,4 @@ async function redisCpuMs(redis: TestRedis): Promise<number> {
     return Number(new RegExp(`^${name}:([\\d.]+)`, 'm').exec(info)?.[1]);
   });
   return 1_000 * seconds.reduce((sum, value) => sum + value, 0);
-}
-
-class Program {
-  readonly #process: ChildProcess;
-  readonly #lines: string[] = [];
-
-  constructor(setup: LimitSetup, redis: TestRedis, name: string) {
-    const app = fileURLToPath(new URL('../../apps/limited.mjs', import.meta.url));
-    const { kind, waiters, uses, holdMs, limit, windowMs, spreadMs } = setup;
-    this.#process = spawn(process.execPath, [app], {
-      stdio: ['pipe', 'pipe', 'inherit'],
-      env: {
-        ...process.env,
-        KIND: kind,
-        NAME: name,
-        REDIS_PORT: String(redis.port),
-        WAITERS: String(waiters),
-        USES: String(uses),
-        HOLD_MS: String(holdMs),
-        LIMIT: String(limit),
-        WINDOW_MS: String(windowMs),
-        SPREAD_MS: String(spreadMs),
-      },
-    });
-    const { stdout } = this.#process;
-    if (stdout) createInterface({ input: stdout }).on('line', (line) => this.#lines.push(line));
-    const killAtExit = (): void => void this.#process.kill('SIGKILL');
-    process.once('exit', killAtExit);
-    this.#process.once('exit', () => process.off('exit', killAtExit));
-  }
-
-  /** The n-th line that it prints, from 1. */
-  line(nth: number): Promise<string> {
-    return waitFor(`line ${nth} of a program`, () => this.#lineOrEnd(nth), {
-      timeoutMs: DEADLINE_MS,
-      everyMs: 5,
-    });
-  }
-
-  say(text: string): void {
-    this.#process.stdin?.write(`${text}\n`);
-  }
-
-  async close(): Promise<void> {
-    const { exitCode, signalCode } = this.#process;
-    if (exitCode !== null || signalCode !== null) return;
-    const exited = once(this.#process, 'exit');
-    this.#process.kill('SIGKILL');
-    await exited;
-  }
-
-  #lineOrEnd(nth: number): string | undefined {
-    const line = this.#lines[nth - 1];
-    if (line === undefined && (this.#process.exitCode ?? 0) !== 0)
-      throw new Error(`a program ended with ${this.#process.exitCode}`);
-    return line;
-  }
 }

@@ -1,6 +1,7 @@
 /** How every benchmark answers: a table for people, or with `--json` one JSON document and nothing else. */
 import { jsonText } from '../../../packages/swarm/dist/commands/screen.js';
 import { type Column, formatTable } from '../../../packages/swarm/dist/commands/table.js';
+import { countStolenTime } from './stolen-time.js';
 
 export interface Table {
   title: string;
@@ -28,17 +29,25 @@ export interface Report {
 }
 
 const WIDTH = 110;
+/** Less of it is not worth a word. */
+const STOLEN_SHARE = 0.01;
+const stolenTime = countStolenTime();
 const asJson = process.argv.includes('--json');
 
-/** What happens meanwhile, for people who wait. */
+let lastProgress = '';
+
+/** What happens meanwhile, for people who wait; in a log a line each time that it changes. Empty: nothing more. */
 export function progress(text: string): void {
   if (process.stderr.isTTY) process.stderr.write(`\r\u001b[2K${text}`);
+  else if (text !== '' && text !== lastProgress) process.stderr.write(`${text}\n`);
+  lastProgress = text;
 }
 
 export function print(report: Report): void {
   progress('');
   const goals = report.goals.map((goal) => ({ ...goal, verdict: judge(goal) }));
-  if (asJson) return console.log(jsonText({ goals, notes: report.notes, ...report.data }));
+  const notes = [...report.notes, ...noteOnStolen()];
+  if (asJson) return console.log(jsonText({ goals, notes, ...report.data }));
   for (const { title, columns, rows } of report.tables) {
     const [first = '', ...figures] = columns;
     const shown: Column[] = [
@@ -55,7 +64,15 @@ export function print(report: Report): void {
   ];
   const rows = goals.map((goal) => [goal.what, wanted(goal), got(goal), goal.verdict]);
   for (const line of formatTable(columns, rows, WIDTH)) console.log(`  ${line}`);
-  for (const note of report.notes) console.log(`  (${note})`);
+  for (const note of notes) console.log(`  (${note})`);
+}
+
+function noteOnStolen(): string[] {
+  const share = stolenTime();
+  if (share === null || share < STOLEN_SHARE) return [];
+  return [
+    `the host kept ${figure(100 * share)} % of this machine's CPU time for others: what waits here waited for that too`,
+  ];
 }
 
 function judge({

@@ -1,5 +1,5 @@
 /**
- * Turns of a fraction of a second, each measured from the resume of filled queues to the last completion. Between two turns a
+ * Turns of about a second, each measured from the resume of filled queues to the last completion. Between two turns a
  * process is stopped (SIGSTOP), so that each has the machine for itself, and those that are compared are measured next to
  * each other.
  */
