@@ -5,10 +5,9 @@ import type { Queue } from 'bullmq';
 import { noneActive } from '../support/jobs.js';
 import { GatedJob, startSwarm, useQueue } from '../support/programs.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
-import { IS_LONG } from '../support/tier.js';
 import { waitFor } from '../support/wait.js';
 
-const KILLS = IS_LONG ? 20 : 10;
+const KILLS = 20;
 /** More than two, so that the next kill need not wait until a killed one is back. */
 const CHILDREN = 4;
 
