@@ -24,35 +24,6 @@ export function medianInterval(values: readonly number[]): [low: number, high: n
   return [sorted[low] ?? Number.NaN, sorted[sorted.length - 1 - low] ?? Number.NaN];
 }
 
-export interface Ratio {
-  value: number;
-  /** 95 %. */
-  interval: [low: number, high: number];
-}
-
-/** Of the quarter of turns that went best: whatever else the machine did only added to the others. */
-const UNDISTURBED = 0.25;
-const RESAMPLES = 1_000;
-
-/**
- * How the lower quartile of one series compares with that of another; its interval by the bootstrap, over pairs that were
- * measured next to each other.
- */
-export function quartileRatio(pairs: readonly (readonly [one: number, other: number])[]): Ratio {
-  const of = (sample: typeof pairs): number =>
-    percentile(
-      sample.map(([one]) => one),
-      UNDISTURBED,
-    ) /
-    percentile(
-      sample.map(([, other]) => other),
-      UNDISTURBED,
-    );
-  const anyPair = () => pairs[Math.floor(Math.random() * pairs.length)] as (typeof pairs)[number];
-  const resampled = Array.from({ length: pairs.length === 0 ? 0 : RESAMPLES }, () => of(pairs.map(anyPair)));
-  return { value: of(pairs), interval: [percentile(resampled, 0.025), percentile(resampled, 0.975)] };
-}
-
 function ascending(values: readonly number[]): number[] {
   return [...values].sort((a, b) => a - b);
 }
