@@ -3,7 +3,7 @@ import type { TestRedis } from '../../../test/dist/support/redis.js';
 import { Fetcher, type FetcherKind } from './fetcher.js';
 import { median, medianInterval } from './figures.js';
 import { figure, type Goal, type Table } from './report.js';
-import { jobsPerSecond, measureTurn, type Turn, warmUp } from './turns.js';
+import { jobsPerSecond, measureTurns, type Turns, warmUp } from './turns.js';
 
 /** V8 needs about as many to have compiled what is worth it. */
 const WARM_UP_JOBS = 4_000;
@@ -12,8 +12,8 @@ export interface Contest {
   title: string;
   queueCount: number;
   jobMs: number;
-  /** So many that how a turn begins and ends counts for little. */
-  jobsATurn: number;
+  /** Of each process, in a round. */
+  jobs: number;
   /** Of the swarm app. */
   concurrency: number;
   /** Of each stock Worker. */
@@ -27,7 +27,7 @@ export const CONTESTS: readonly Contest[] = [
     title: 'no-op jobs, 1 queue, concurrency 10',
     queueCount: 1,
     jobMs: 0,
-    jobsATurn: 6_000,
+    jobs: 6_000,
     concurrency: 10,
     stockConcurrency: 10,
     floors: { strict: 1 },
@@ -36,7 +36,7 @@ export const CONTESTS: readonly Contest[] = [
     title: '5 ms jobs, 1 queue, concurrency 10',
     queueCount: 1,
     jobMs: 5,
-    jobsATurn: 2_400,
+    jobs: 2_400,
     concurrency: 10,
     stockConcurrency: 10,
     floors: { strict: 1 },
@@ -45,7 +45,7 @@ export const CONTESTS: readonly Contest[] = [
     title: 'no-op jobs, 4 queues, concurrency 10 (stock: 10 each)',
     queueCount: 4,
     jobMs: 0,
-    jobsATurn: 6_000,
+    jobs: 6_000,
     concurrency: 10,
     stockConcurrency: 10,
     floors: { strict: 0.8, weighted: 0.75 },
@@ -54,15 +54,14 @@ export const CONTESTS: readonly Contest[] = [
     title: '5 ms jobs, 4 queues, concurrency 12 (stock: 3 each)',
     queueCount: 4,
     jobMs: 5,
-    jobsATurn: 2_400,
+    jobs: 2_400,
     concurrency: 12,
     stockConcurrency: 3,
     floors: { strict: 1, weighted: 1 },
   },
 ];
 
-/** A turn of each, next to each other. */
-export type Round = Map<FetcherKind, Turn>;
+export type Round = Map<FetcherKind, Turns>;
 
 /** @param onRound before each */
 export async function contestRounds(
@@ -93,23 +92,20 @@ export async function contestRounds(
   }
 }
 
-async function contestRound(fetchers: readonly Fetcher[], contest: Contest): Promise<Round> {
-  const round: Round = new Map();
-  for (const fetcher of fetchers) {
-    round.set(fetcher.kind, await measureTurn(fetcher, contest.jobsATurn, contest.jobMs));
-  }
-  return round;
+async function contestRound(fetchers: readonly Fetcher[], { jobs, jobMs }: Contest): Promise<Round> {
+  const turns = await measureTurns(fetchers, jobs, jobMs);
+  return new Map([...turns].map(([{ kind }, result]) => [kind, result]));
 }
 
 export function contestTable({ title, floors }: Contest, rounds: readonly Round[]): Table {
   const kinds = kindsOf(floors);
-  const turnsOf = (kind: FetcherKind): Turn[] => rounds.flatMap((round) => round.get(kind) ?? []);
-  const row = (what: string, of: (turn: Turn) => number): string[] => {
+  const turnsOf = (kind: FetcherKind): Turns[] => rounds.flatMap((round) => round.get(kind) ?? []);
+  const row = (what: string, of: (turns: Turns) => number): string[] => {
     return [what, ...kinds.map((kind) => figure(median(turnsOf(kind).map(of))))];
   };
   return {
     title,
-    columns: ['median of turns', ...kinds],
+    columns: ['median of rounds', ...kinds],
     rows: [
       row('jobs/s', jobsPerSecond),
       ['÷ stock', ...kinds.map((kind) => figure(median(ratios(rounds, kind))))],
@@ -132,7 +128,7 @@ export function contestGoals({ title, floors }: Contest, rounds: readonly Round[
   });
 }
 
-/** Of turns next to each other. */
+/** Within a round. */
 function ratios(rounds: readonly Round[], kind: FetcherKind): number[] {
   return rounds.flatMap((round) => {
     const [stock, turn] = [round.get('stock'), round.get(kind)];

@@ -1,7 +1,7 @@
 /**
- * Turns of about a second, each measured from the resume of filled queues to the last completion. Between two turns a
- * process is stopped (SIGSTOP), so that each has the machine for itself, and those that are compared are measured next to
- * each other.
+ * Processes that do the same jobs by turns of a few hundredths of a second, all others stopped meanwhile (SIGSTOP). So each
+ * has the machine for itself, and what else happens to the machine – others on its host take half of it for a second
+ * now and then – happens to all of them.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { TestRedis } from '../../../test/dist/support/redis.js';
@@ -10,10 +10,12 @@ import type { Fetcher } from './fetcher.js';
 const ADD_AT_ONCE = 2_000;
 const POLL_MS = 2;
 const MAX_SILENCE_MS = 60_000;
-/** For what a stopped process has to catch up with when it goes on. */
-const SETTLE_MS = 50;
+const TURN_MS = 60;
+/** With less than this part of the jobs left, queues run dry. */
+const ENOUGH_LEFT = 0.1;
 
-export interface Turn {
+/** All turns of one process in a round. */
+export interface Turns {
   jobs: number;
   ms: number;
   /** Of the process that runs jobs. */
@@ -31,29 +33,47 @@ export async function warmUp(fetcher: Fetcher, jobs: number): Promise<void> {
   fetcher.stop();
 }
 
-export async function measureTurn(fetcher: Fetcher, jobs: number, jobMs: number): Promise<Turn> {
-  const { redis, queues } = fetcher;
-  await addJobs(fetcher, jobs, jobMs);
-  fetcher.resume();
-  await delay(SETTLE_MS);
-  const before = { cpuMs: fetcher.cpuMs, ...(await usageOf(redis)) };
-  const beganAtMs = performance.now();
-  await Promise.all(queues.map((queue) => queue.resume()));
-  const endedAtMs = await drained(fetcher);
-  const after = { cpuMs: fetcher.cpuMs, ...(await usageOf(redis)) };
-  await Promise.all(queues.map((queue) => queue.pause()));
-  fetcher.stop();
-  return {
-    jobs,
-    ms: endedAtMs - beganAtMs,
-    cpuMs: after.cpuMs - before.cpuMs,
-    redisCpuMs: after.redisCpuMs - before.redisCpuMs,
-    // the scripts that resumed the queues are this benchmark's own
-    commands: after.commands - before.commands - queues.length,
-  };
+/** Until the first of them has few jobs left. Takes and leaves them stopped, their queues paused. */
+export async function measureTurns(
+  fetchers: readonly Fetcher[],
+  jobs: number,
+  jobMs: number,
+): Promise<Map<Fetcher, Turns>> {
+  const results = new Map<Fetcher, Turns>();
+  for (const fetcher of fetchers) {
+    await addJobs(fetcher, jobs, jobMs);
+    await Promise.all(fetcher.queues.map((queue) => queue.resume()));
+    results.set(fetcher, { jobs: -(await jobsLeft(fetcher)), ms: 0, cpuMs: 0, redisCpuMs: 0, commands: 0 });
+  }
+  let isEnough = false;
+  while (!isEnough) {
+    for (const [fetcher, result] of results) await takeTurn(fetcher, result);
+    const left = await Promise.all(fetchers.map(jobsLeft));
+    isEnough = left.some((count) => count < jobs * ENOUGH_LEFT);
+  }
+  for (const [fetcher, result] of results) {
+    result.jobs *= -1;
+    result.jobs -= await jobsLeft(fetcher);
+    await Promise.all(fetcher.queues.map((queue) => queue.pause()));
+    await Promise.all(fetcher.queues.map((queue) => queue.drain()));
+  }
+  return results;
 }
 
-export function jobsPerSecond({ jobs, ms }: Turn): number {
+async function takeTurn(fetcher: Fetcher, result: Turns): Promise<void> {
+  const before = { cpuMs: fetcher.cpuMs, ...(await usageOf(fetcher.redis)) };
+  const beganAtMs = performance.now();
+  fetcher.resume();
+  await delay(TURN_MS);
+  fetcher.stop();
+  result.ms += performance.now() - beganAtMs;
+  const after = { cpuMs: fetcher.cpuMs, ...(await usageOf(fetcher.redis)) };
+  result.cpuMs += after.cpuMs - before.cpuMs;
+  result.redisCpuMs += after.redisCpuMs - before.redisCpuMs;
+  result.commands += after.commands - before.commands;
+}
+
+export function jobsPerSecond({ jobs, ms }: Turns): number {
   return (jobs * 1_000) / ms;
 }
 
@@ -67,20 +87,24 @@ async function addJobs({ queues }: Fetcher, jobs: number, ms: number): Promise<v
   }
 }
 
-/** Resolves to when it was first seen that no job is left: one is in `active` until it is completed. */
-async function drained({ queues, redis: { client } }: Fetcher): Promise<number> {
+async function drained(fetcher: Fetcher): Promise<void> {
   let [leftBefore, movedAtMs] = [Number.POSITIVE_INFINITY, performance.now()];
   for (;;) {
-    const keys = queues.flatMap((queue) => [queue.toKey('wait'), queue.toKey('active')]);
-    const lengths = await Promise.all(keys.map((key) => client.llen(key)));
+    const left = await jobsLeft(fetcher);
     const nowMs = performance.now();
-    const left = lengths.reduce((sum, length) => sum + length, 0);
-    if (left === 0) return nowMs;
+    if (left === 0) return;
     if (left !== leftBefore) [leftBefore, movedAtMs] = [left, nowMs];
     if (nowMs - movedAtMs > MAX_SILENCE_MS)
       throw new Error(`${left} jobs are left, and none has ended for ${MAX_SILENCE_MS} ms`);
     await delay(POLL_MS);
   }
+}
+
+/** One is in `active` until it is completed. */
+async function jobsLeft({ queues, redis: { client } }: Fetcher): Promise<number> {
+  const keys = queues.flatMap((queue) => [queue.toKey('wait'), queue.toKey('active')]);
+  const lengths = await Promise.all(keys.map((key) => client.llen(key)));
+  return lengths.reduce((sum, length) => sum + length, 0);
 }
 
 async function usageOf({ client }: TestRedis): Promise<{ redisCpuMs: number; commands: number }> {

@@ -328,6 +328,7 @@ export class SimChild {
       onError: (error) => onViolation(String(error)),
       nowMs: () => world.nowMs,
       after: (delayMs, then) => world.after(delayMs, then),
+      soon: (then) => void world.after(0, then),
       random: world.random,
     });
 

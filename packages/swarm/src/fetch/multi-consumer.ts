@@ -148,6 +148,7 @@ export class MultiConsumer implements Consumer {
         const timer = setTimeout(then, delayMs);
         return () => clearTimeout(timer);
       },
+      soon: setImmediate,
       random: Math.random,
     });
   }

@@ -35,6 +35,8 @@ export interface PumpOptions<Job> {
   nowMs(): number;
   /** Returns what cancels it. */
   after(delayMs: number, then: () => void): () => void;
+  /** When what is about to begin has begun. */
+  soon(then: () => void): void;
   random(): number;
 }
 
@@ -46,6 +48,7 @@ export class Pump<Job> {
   #state: 'idle' | 'running' | 'stopped' = 'idle';
   /** Fetches under way. */
   #fetching = 0;
+  #turnsSoon = false;
   /** What a job has taken of late. */
   #jobMs = 0;
   #onIdle: (() => void)[] = [];
@@ -149,6 +152,16 @@ export class Pump<Job> {
     if (this.#free.length > 0 && this.#fetching === 0) this.#signs.wait(nowMs);
   }
 
+  /** A job that is there begins first: what free places ask Redis then is not what it waits for. */
+  #turnSoon(): void {
+    if (this.#turnsSoon || this.#free.length === 0) return;
+    this.#turnsSoon = true;
+    this.#options.soon(() => {
+      this.#turnsSoon = false;
+      this.turn();
+    });
+  }
+
   async #serve(place: Place, first: number): Promise<void> {
     for (let at = first; at >= 0; at = await this.#next(place)) {
       const queue = this.#queues[at] as PumpQueue<Job>;
@@ -212,7 +225,7 @@ export class Pump<Job> {
       if (!queue.known.ready) queue.withdraw();
     }
     this.#signs.setTimer(at);
-    if (job !== null && this.#free.length > 0) this.turn();
+    if (job !== null) this.#turnSoon();
     return job;
   }
 
@@ -249,7 +262,7 @@ export class Pump<Job> {
       }
       this.#signs.setTimer(at);
     }
-    if (next !== null && this.#free.length > 0) this.turn();
+    if (next !== null) this.#turnSoon();
     return next;
   }
 
