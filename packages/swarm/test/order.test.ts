@@ -76,7 +76,7 @@ describe('blocks of draws', () => {
   it('are for fast jobs alone, and not for strict order', () => {
     const weighted: Order = { weights: [1, 2] };
     assert.equal(blockJobs({ weights: null }, 0.1, 10), 0);
-    assert.equal(blockJobs(weighted, 0, 1), 8);
+    assert.equal(blockJobs(weighted, 0, 1), 16);
     assert.equal(blockJobs(weighted, 3, 1), 3);
     assert.equal(blockJobs(weighted, 20, 10), 5, 'another place draws meanwhile');
     assert.equal(blockJobs(weighted, 1_000, 10), 1);

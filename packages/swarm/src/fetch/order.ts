@@ -50,7 +50,7 @@ export function pick(
 }
 
 /** Longer blocks save little more, and let a place serve one queue for too long. */
-const MAX_BLOCK_JOBS = 8;
+const MAX_BLOCK_JOBS = 16;
 /** Some place draws as often as this, if jobs are short enough for that. */
 const DRAW_EVERY_MS = 10;
 
