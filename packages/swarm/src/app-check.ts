@@ -1,12 +1,17 @@
 /** What `defineApp` accepts, checked where it is written: later, nobody would know which line it was. */
 import type { AppOptions, JobOptions, QueueOptions } from './app.js';
+import { didYouMean } from './suggest.js';
 
+const APP_KEYS = ['queues', 'worker', 'boot'];
+const QUEUE_KEYS = ['process', 'jobs', 'weight', 'maxActive', 'limit', 'worker', 'jobTimeoutMs'];
+const JOB_KEYS = ['process', 'limit'];
 const MAX_WEIGHT = 1_000;
 const MIN_TIMEOUT_MS = 1_000;
 const MAX_TIMEOUT_MS = 24 * 3_600_000;
 
-/** @throws TypeError which names the queue, what it takes and what it got */
+/** @throws TypeError which names the queue, what it takes and what it got, or the key that is none */
 export function checkQueues(options: AppOptions): void {
+  checkKeys('the app', options, APP_KEYS);
   const queues = Object.entries(options?.queues ?? {});
   if (queues.length === 0)
     throw new TypeError('defineApp() takes { queues: { name: processor } }, got no queue');
@@ -15,6 +20,9 @@ export function checkQueues(options: AppOptions): void {
 
 function checkQueue(where: string, queue: QueueOptions): void {
   if (typeof queue === 'function') return;
+  checkKeys(where, queue, QUEUE_KEYS);
+  for (const [name, job] of Object.entries(queue?.jobs ?? {}))
+    checkKeys(`job ${JSON.stringify(name)} of ${where}`, job, JOB_KEYS);
   const jobs = queue?.process ? [queue.process] : Object.values(queue?.jobs ?? {});
   if (jobs.length === 0 || !jobs.every(hasProcessor)) {
     throw new TypeError(
@@ -29,6 +37,15 @@ function checkQueue(where: string, queue: QueueOptions): void {
   for (const [name, job] of Object.entries(queue.jobs ?? {})) {
     if (typeof job !== 'function') checkLimit(`limit of job ${JSON.stringify(name)} of ${where}`, job.limit);
   }
+}
+
+/** A setting with a slip in its name would be one that silently does nothing. */
+function checkKeys(what: string, value: unknown, known: readonly string[]): void {
+  if (typeof value !== 'object' || value === null) return;
+  const key = Object.keys(value).find((candidate) => !known.includes(candidate));
+  if (key === undefined) return;
+  const cure = didYouMean(key, known) || `, it takes ${known.join(', ')}`;
+  throw new TypeError(`defineApp(): ${what} has an unknown key ${JSON.stringify(key)}${cure}`);
 }
 
 function hasProcessor(job: JobOptions): boolean {
