@@ -143,7 +143,7 @@ fullDescribe('what cannot boot', { concurrency: 3 }, () => {
     assert.equal(await swarm.exited(), 64);
     assert.match(
       swarm.stderr,
-      /^swarm: SWARM_UNKNOWN_QUEUE: --queue names "mails", but the app defines mail, reports, exports$/m,
+      /^swarm: SWARM_UNKNOWN_QUEUE: the list of queues \(.*\) names "mails", but the app defines mail, reports, exports: did you mean mail\?$/m,
     );
     assert.equal(swarm.all('spawned').length, 2, 'nobody tries again');
   });

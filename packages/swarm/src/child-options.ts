@@ -9,6 +9,8 @@ export const CHILD_OPTIONS_VARIABLE = 'SWARM_CHILD';
 
 export interface ChildOptions {
   slot: number;
+  /** `default` where the config has no groups. */
+  group: string;
   host: string;
   nonce: string;
   /** null: the app's own. */

@@ -1,4 +1,7 @@
-/** Which queues of a swarm app a child takes, and how: what the app defines and what `--queue` says, put together. */
+/**
+ * Which queues of a swarm app a child takes, and how: what the app defines and what a list of
+ * queues (`--queue`, `queues` of a config file or of a group in it) says, put together.
+ */
 import type { AppOptions, JobOptions, Processor, QueueOptions, QueueSettings } from '../app.js';
 import type { ChildOptions } from '../child-options.js';
 import { usageError } from '../errors.js';
@@ -6,11 +9,14 @@ import type { FetchGate, FetchLimit } from '../fetch/gate.js';
 import { type AppQueue, defaultRetryInMs, type NameGate } from '../fetch/job-run.js';
 import { reschedulingOverLimit } from '../limiter/around-processor.js';
 import type { QueueTimeout } from '../protocol.js';
+import { didYouMean } from '../suggest.js';
+
+type Choice = Pick<ChildOptions, 'queues' | 'group'>;
 
 /** In the order in which they are to be served. @param openGate opens the gate of a limit */
 export function appQueues(
   app: AppOptions,
-  { queues: chosen }: Pick<ChildOptions, 'queues'>,
+  { queues: chosen, group }: Choice,
   openGate: (limit: FetchLimit) => FetchGate,
 ): AppQueue[] {
   if (chosen.length === 0) {
@@ -28,12 +34,32 @@ export function appQueues(
   return chosen.map(({ name, weight }) => {
     const queue = Object.hasOwn(app.queues, name) ? app.queues[name] : undefined;
     if (queue) return appQueue(app, name, queue, weight, openGate);
-    const known = Object.keys(app.queues).join(', ');
+    const known = Object.keys(app.queues);
+    const list =
+      group === 'default'
+        ? 'the list of queues (--queue, SWARM_QUEUES or a config file)'
+        : `the list of queues of group ${group}`;
     throw usageError(
       'SWARM_UNKNOWN_QUEUE',
-      `--queue names ${JSON.stringify(name)}, but the app defines ${known}`,
+      `${list} names ${JSON.stringify(name)}, but the app defines ${known.join(', ')}${didYouMean(name, known)}`,
     );
   });
+}
+
+/** A list without a weight in it asks for strict order, which may not be what is meant; null: no weight is lost by it. */
+export function lostWeights(app: AppOptions, { queues: chosen, group }: Choice): string | null {
+  if (chosen.length < 2 || chosen.some(({ weight }) => weight !== null)) return null;
+  const weighted = chosen.flatMap(({ name }) => {
+    const queue = Object.hasOwn(app.queues, name) ? app.queues[name] : undefined;
+    return typeof queue === 'object' && queue.weight !== undefined ? [`${name},${queue.weight}`] : [];
+  });
+  if (weighted.length === 0) return null;
+  const who = group === 'default' ? 'each child' : `group ${group}`;
+  const order = chosen.map(({ name }) => name).join(', ');
+  return (
+    `${who} works strictly in the order ${order}: the app's weights are not used, ` +
+    `because its list of queues has none (${weighted[0]} gives one)`
+  );
 }
 
 /** Of the queues that have one of their own. */

@@ -12,7 +12,7 @@ import type { JobRef, QueueTimeout } from '../protocol.js';
 import { wake } from '../recovery/move-job.js';
 import { type ConnectionRole, connect, type RedisClient } from '../redis/connect.js';
 import { parseRedisUrl } from '../redis/url.js';
-import { appQueues, queueTimeouts } from './app-queues.js';
+import { appQueues, lostWeights, queueTimeouts } from './app-queues.js';
 import type { AppDefinition } from './app-registration.js';
 import type { FoundBullmq } from './bullmq.js';
 import type { Workers } from './workers.js';
@@ -56,6 +56,8 @@ export async function runApp(
   provideSurroundings({ client, connect: connectAs });
   const gateAround = { identity, client, connect: connectAs };
   const queues = appQueues(app.options, options, (limit) => limit.openGate(gateAround));
+  const lost = lostWeights(app.options, options);
+  if (lost !== null) around.warn(lost);
   if (timeouts.length > 0) around.onJobTimeouts(timeouts);
   const closeBoot = await app.options.boot?.();
   const consumer = consumerOf({ queues, client, bullmq, open }, around);

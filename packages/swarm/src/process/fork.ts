@@ -90,6 +90,7 @@ function childEnvironment(order: ForkOrder, nonce: string): NodeJS.ProcessEnv {
   const { config, group, slot, generation, redisUrl } = order;
   const options: ChildOptions = {
     slot,
+    group: group.name,
     host: order.host,
     nonce,
     concurrency: group.concurrency,
