@@ -204,9 +204,10 @@ fullDescribe('an app that cannot boot', { concurrency: 2 }, () => {
 
   it('has neither Workers nor defineApp(), and ends', async (t) => {
     const says =
-      /app\.mjs ended without starting a BullMQ Worker, and exports no defineApp\(\) \(bullmq 6\..*track\(worker\)/;
-    const { stderr } = await booted(t, "console.log('hello');", says);
+      /app\.mjs ended without starting a BullMQ Worker: is this the file .*\? It exports no defineApp\(\), and its bullmq is 6\..*track\(worker\)/;
+    const { stderr, stdout } = await booted(t, "console.log('hello');", says);
     assert.doesNotMatch(stderr, STACK_LINE);
+    assert.equal(stdout.match(/hello/g)?.length, 1, 'what it does is done once');
   });
 
   it('has neither Workers nor defineApp(), and runs on', async (t) => {

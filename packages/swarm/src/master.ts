@@ -233,19 +233,21 @@ async function supervise(config: Config, redis: UsableRedis, around: Surrounding
     connections.close();
     return listener.close();
   });
-  if (code === EXIT.appFailed) throw appFailed(config, shell.appError);
+  if (code === EXIT.appFailed) throw appFailed(config, shell);
   if (code === EXIT.usage) throw badUsage(shell.appError ?? '');
   log.info('stopped', { exit: code });
   return code;
 }
 
-function appFailed(config: Config, appError: string | null): SwarmError {
+function appFailed(
+  config: Config,
+  { appError, appNeverWorks }: Pick<MasterShell, 'appError' | 'appNeverWorks'>,
+): SwarmError {
   const why = appError ?? 'its process ended without a word; its output above may say more';
-  return new SwarmError(
-    'SWARM_APP_FAILED',
-    `the app failed to boot three times in each slot, and never booted (${config.app}):\n${why}`,
-    { exitCode: EXIT.appFailed },
-  );
+  const how = appNeverWorks
+    ? 'the app does not boot, and was not tried again: it ran to its end'
+    : 'the app failed to boot three times in each slot, and never booted';
+  return new SwarmError('SWARM_APP_FAILED', `${how} (${config.app}):\n${why}`, { exitCode: EXIT.appFailed });
 }
 
 /** What a child could not be told to run, in its own words: they begin with the code. */

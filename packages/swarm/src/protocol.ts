@@ -248,6 +248,8 @@ export type ChildMessage =
       stack: string;
       /** What the master was told to run cannot be run: another try ends the same way. */
       isUsage?: boolean | undefined;
+      /** The program ended by itself, without an error and without a Worker: another try ends the same way. */
+      neverWorked?: boolean;
       /** Whose code threw it, if that is known. */
       job?: JobRef;
     }
@@ -471,6 +473,7 @@ const CHILD_FIELDS: Fields<ChildMessage> = {
     message: isString,
     stack: isString,
     isUsage: optional(isBoolean),
+    neverWorked: optional(isBoolean),
     job: optional(isJobRef),
   },
   releasing: { releaseId: isString, jobs: listOf(isReleasedJob) },

@@ -1,7 +1,7 @@
 /** Why a child never became ready, for the person whose app it is. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { bootError, whyEnded } from '../dist/master/boot-error.js';
+import { bootError, neverWorked, whyEnded } from '../dist/master/boot-error.js';
 import { LastLines } from '../dist/process/output.js';
 import type { WorkerInfo } from '../dist/protocol.js';
 
@@ -34,6 +34,28 @@ describe('a child that never became ready', () => {
       bootError(ended, null, CONFIG),
       /exit code 3 before .* without an error \(.*WRONGPASS.*\); .*\n {2}no$/s,
     );
+  });
+
+  it('is asked whether it is the right file if it ended without a Worker and without an error', () => {
+    const ended = { ...child(), workers: [], bootTrouble: null, exit: { code: 0, signal: null } };
+    assert.equal(
+      bootError(ended, null, CONFIG),
+      './worker.js ended itself with exit code 0, without starting a BullMQ Worker: ' +
+        'is this the file that makes your new Worker(…)?',
+    );
+  });
+
+  it('has never worked if it ended by itself, without an error, and no Worker was ever seen', () => {
+    const ended = { readyAtMs: null, hadWorker: false, uncaught: null, exit: { code: 0, signal: null } };
+    const said = { type: 'uncaught', phase: 'boot', message: 'ended', stack: '' } as const;
+    assert.equal(neverWorked(ended), true);
+    assert.equal(neverWorked({ ...ended, hadWorker: true }), false);
+    assert.equal(neverWorked({ ...ended, readyAtMs: 1 }), false);
+    assert.equal(neverWorked({ ...ended, uncaught: said }), false);
+    const failed = { code: 1, signal: null };
+    assert.equal(neverWorked({ ...ended, exit: failed }), false);
+    assert.equal(neverWorked({ ...ended, exit: failed, uncaught: { ...said, neverWorked: true } }), true);
+    assert.equal(neverWorked({ ...ended, exit: { code: null, signal: 'SIGKILL' } }), false);
   });
 
   it('is explained by the app’s own error before all else', () => {

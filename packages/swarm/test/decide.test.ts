@@ -76,6 +76,43 @@ describe('decide', () => {
     assert.equal(flapping.spawns.length, 3 * 51);
   });
 
+  it('gives up at once when the first file that ends by itself has no Worker', () => {
+    const ended = { held: false, neverWorked: true };
+    const world = new World();
+    world.exit(1, ended);
+    assert.deepEqual(world.states(), ['stopping', 'stopping']);
+    assert.equal(world.effects.filter(({ type }) => type === 'announceExit').length, 1);
+    // its siblings run the same file
+    for (const slot of [0, 2]) world.exit(slot, ended);
+    assert.deepEqual(world.exits, ['app-failed']);
+    assert.equal(world.spawns.length, 3, 'once in each slot');
+
+    const alone = new World([{ name: 'default', count: 1 }]);
+    alone.exit(0, ended);
+    assert.deepEqual(alone.exits, ['app-failed']);
+  });
+
+  it('tries again where such a file is not the first thing seen of the app', () => {
+    const ended = { held: false, neverWorked: true };
+    const restarted = new World();
+    restarted.ready(0);
+    for (const slot of [0, 1]) restarted.exit(slot, ended);
+    restarted.pass(1_000);
+    assert.deepEqual([restarted.exits, restarted.spawns.length], [[], 5]);
+
+    const rolled = new World([{ name: 'default', count: 1 }]);
+    rolled.exit(0, { held: false });
+    rolled.feed({ type: 'rollRequested' });
+    rolled.pass(1_000);
+    rolled.exit(0, ended);
+    assert.deepEqual([rolled.exits, rolled.states()], [[], ['backoff']]);
+
+    const stopped = new World([{ name: 'default', count: 1 }]);
+    stopped.feed({ type: 'stopRequested' });
+    stopped.exit(0, ended);
+    assert.deepEqual(stopped.exits, ['stopped']);
+  });
+
   it('revives slots that were given up as soon as one child boots', () => {
     const world = new World();
     for (let boot = 0; boot < 3; boot++) {
@@ -481,6 +518,7 @@ type Step =
       do:
         | 'ready'
         | 'exit'
+        | 'endEarly'
         | 'drainedExit'
         | 'readyNext'
         | 'dieNext'
@@ -513,7 +551,7 @@ type Step =
 
 const slotStep = fc.record({
   do: fc.constantFrom(
-    ...(['ready', 'ready', 'exit', 'drainedExit', 'readyNext', 'readyNext'] as const),
+    ...(['ready', 'ready', 'exit', 'endEarly', 'drainedExit', 'readyNext', 'readyNext'] as const),
     ...(['dieNext', 'dieLeaving', 'recycle', 'replace', 'kill'] as const),
     ...(['giveUp', 'giveUpLeaving', 'block', 'unblock'] as const),
   ),
@@ -549,6 +587,12 @@ function play(world: World, step: Step): void {
     case 'exit':
       world.exit(step.slot);
       return;
+    case 'endEarly': {
+      const identity = world.identityAt(step.slot);
+      const neverWorked = identity !== undefined && world.alive.get(identity)?.ready === false;
+      world.exit(step.slot, { held: false, neverWorked });
+      return;
+    }
     case 'drainedExit':
       world.exit(step.slot, { drained: true });
       return;

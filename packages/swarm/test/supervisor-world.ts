@@ -14,6 +14,7 @@ interface Ending {
   drained?: boolean;
   held?: boolean;
   isHopeless?: boolean;
+  neverWorked?: boolean;
 }
 
 /**
@@ -151,8 +152,9 @@ export class World {
     const child = identity === undefined ? undefined : this.alive.get(identity);
     if (identity === undefined || !child) return;
     this.alive.delete(identity);
-    const { drained = false, held = true, isHopeless = false } = how;
-    this.feed({ type: 'childExited', slot: child.slot, identity, drained, held, isHopeless });
+    const { drained = false, held = true, isHopeless = false, neverWorked = false } = how;
+    const ending = { drained, held, isHopeless, neverWorked };
+    this.feed({ type: 'childExited', slot: child.slot, identity, ...ending });
   }
 
   ready(slot: number, canRelease = true): void {

@@ -64,6 +64,8 @@ class ChildRuntime {
   #bullmq: FoundBullmq | null = null;
   /** What was said last of what keeps it from being ready. */
   #trouble = '';
+  /** Also one that was closed since. */
+  #hadWorker = false;
   #phase: 'boot' | 'run' | 'leaving' = 'boot';
   #closeApp: ((force: boolean) => Promise<void>) | null = null;
 
@@ -73,6 +75,7 @@ class ChildRuntime {
     this.#identity = identityOf(options.host, process.pid, options.nonce);
     this.#workers = new Workers(options.concurrency, {
       onStarted: (worker, info) => {
+        this.#hadWorker = true;
         this.#channel.send({ type: 'workerStarted', worker: info });
         if (canRelease(worker)) this.#strays.watch(worker);
         if (this.#closeApp) return;
@@ -157,7 +160,9 @@ class ChildRuntime {
     });
     process.on('beforeExit', () => {
       if (this.#phase !== 'boot') return;
-      this.#channel.send({ type: 'uncaught', phase: 'boot', message: this.#noWorkers('ended'), stack: '' });
+      const neverWorked = !process.exitCode && !this.#hadWorker && !this.#closeApp;
+      const message = this.#noWorkers('ended');
+      this.#channel.send({ type: 'uncaught', phase: 'boot', message, stack: '', neverWorked });
       // the message above is on its way; without this the event would come again
       this.#phase = 'leaving';
       process.exitCode ||= 1;
@@ -175,12 +180,12 @@ class ChildRuntime {
 
   #noWorkers(what: 'ended' | 'runs'): string {
     const seen = this.#bullmq
-      ? `bullmq ${this.#bullmq.version} (${this.#bullmq.file})`
-      : 'no bullmq to be found beside it';
+      ? `its bullmq is ${this.#bullmq.version}, ${this.#bullmq.file}`
+      : 'no bullmq is to be found beside it';
     const state =
       what === 'ended' ? 'ended without starting a BullMQ Worker' : 'runs, but has started no BullMQ Worker';
     return (
-      `${this.#app} ${state}, and exports no defineApp() (${seen}). ` +
+      `${this.#app} ${state}: is this the file that makes your new Worker(…)? It exports no defineApp(), and ${seen}. ` +
       "A bundled program hides its bullmq: import { track } from 'bullmq-swarm' and call track(worker) for each Worker, " +
       'or leave bullmq out of the bundle'
     );

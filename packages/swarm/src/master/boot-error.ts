@@ -10,6 +10,17 @@ const MAX_STDERR_LINES = 5;
 
 type Evidence = Pick<ChildHandle, 'uncaught' | 'workers' | 'exit' | 'group' | 'bootTrouble' | 'stderr'>;
 
+/** Its program ended by itself before it was ready, without an error and without a Worker. */
+export function neverWorked({
+  readyAtMs,
+  hadWorker,
+  uncaught,
+  exit,
+}: Pick<ChildHandle, 'readyAtMs' | 'hadWorker' | 'uncaught' | 'exit'>): boolean {
+  if (readyAtMs !== null || hadWorker) return false;
+  return uncaught ? uncaught.neverWorked === true : exit?.code === 0;
+}
+
 /** The app's own words, where there are any. */
 export function bootError(
   { uncaught, workers, exit, group, bootTrouble, stderr }: Evidence,
@@ -34,6 +45,12 @@ export function bootError(
     groups.find(({ name }) => name === group) ?? {};
   if (killedFor === 'max-memory-hard') {
     return `${app} took more memory than --max-memory-hard, ${formatBytes(maxMemoryHardBytes ?? 0)}, before it was ready: raise it`;
+  }
+  if (exit?.code === 0 && workers.length === 0 && bootTrouble === null) {
+    return (
+      `${app} ended itself with exit code 0, without starting a BullMQ Worker: ` +
+      `is this the file that makes your new Worker(…)?${lastWords(stderr)}`
+    );
   }
   const how = exit?.signal
     ? `was ended by ${exit.signal}`

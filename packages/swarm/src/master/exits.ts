@@ -10,7 +10,7 @@ import type { LastDeath } from '../registry/schema.js';
 import { maskSecrets } from '../secrets.js';
 import type { Effect, SupervisorEvent } from '../supervisor/events.js';
 import type { KillReason } from '../supervisor/state.js';
-import { bootError, whyEnded } from './boot-error.js';
+import { bootError, neverWorked, whyEnded } from './boot-error.js';
 import { because } from './command-center.js';
 import { noticeOf } from './death-notice.js';
 import type { Death, Deaths } from './deaths.js';
@@ -73,19 +73,20 @@ export class Exits {
     const record = fleet.bury(child, death);
     if (record) onlookers.died({ child: record, death: judged, code, signal });
     const strands = isHopeless && child.jobs.length > 0;
-    ask({ type: 'childExited', slot, identity, drained, held, isHopeless: strands });
+    const ending = { drained, held, isHopeless: strands, neverWorked: neverWorked(child) };
+    ask({ type: 'childExited', slot, identity, ...ending });
     this.#judged.delete(identity);
     fleet.remove(child);
     forget(child);
   }
 
-  announce({ identity, killedFor, restartInMs }: EffectOf<'announceExit'>): void {
+  announce({ identity, killedFor, leavesFor, restartInMs }: EffectOf<'announceExit'>): void {
     const { fleet, narrator, config } = this.#parts;
     const child = fleet.get(identity);
     const death = this.#judged.get(identity);
     if (!child || !death) return;
     narrator.exited(child, death, restartInMs);
-    if (child.readyAtMs === null) this.#appError = bootError(child, killedFor, config);
+    if (child.readyAtMs === null && leavesFor === null) this.#appError = bootError(child, killedFor, config);
   }
 
   announceLeft({ owner, canSucceed }: EffectOf<'announceLeft'>): void {

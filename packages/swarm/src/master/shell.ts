@@ -243,6 +243,11 @@ export class MasterShell {
     return this.#badUsage.message ?? this.#exits.appError;
   }
 
+  /** It ran to its end at its first boot: nobody tried again. */
+  get appNeverWorks(): boolean {
+    return this.#state.neverWorks;
+  }
+
   /** Runs until it is stopped, or the app proves unable to boot. */
   async run(): Promise<ExitCode> {
     const finished = new Promise<ExitCode>((resolve) => {

@@ -55,6 +55,8 @@ export class ChildHandle {
   /** It may hold leases of limiters. */
   usesLimits = false;
   readonly workers: WorkerInfo[] = [];
+  /** Also one that was closed since. */
+  hadWorker = false;
   /** Jobs in its hands that wait for their turn to run alone. */
   waiting: JobRef[] = [];
   /** Of its queues, those with a timeout of their own; null: none at all. */
@@ -206,6 +208,7 @@ export class ChildHandle {
   #note(message: ChildMessage): void {
     switch (message.type) {
       case 'workerStarted':
+        this.hadWorker = true;
         this.workers.push(message.worker);
         break;
       case 'workerEnded': {

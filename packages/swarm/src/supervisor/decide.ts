@@ -115,12 +115,34 @@ function onSlotEvent(state: SupervisorState, event: SlotEvent, moment: Moment): 
   if (!slot) return same(state);
   const decision = onReplacementEvent(state, slot, event, moment) ?? onMainEvent(state, slot, event, moment);
   if (!decision) return same(state);
-  if (event.type === 'childExited') return settleExit(decision, slot, event, moment.nowMs);
+  if (event.type === 'childExited') {
+    const settled = settleExit(decision, slot, event, moment.nowMs);
+    return neverWorks(state, slot, event) ? giveUp(settled, moment) : settled;
+  }
   if (event.type === 'childReady') {
     const ready = releaserReady({ ...decision.state, everReady: true }, moment.nowMs);
     return { ...decision, state: reviveFailed(ready, moment.nowMs) };
   }
   return decision;
+}
+
+/**
+ * A file that runs to its end is most likely the wrong one: what it did, another try would do again. Of code that a roll
+ * brought, or once a child was ready, a try costs less than the end of the master.
+ */
+function neverWorks(
+  state: SupervisorState,
+  { state: seat, child }: Slot,
+  { identity, neverWorked = false }: Extract<SlotEvent, { type: 'childExited' }>,
+): boolean {
+  const isFirst = !state.everReady && state.generation === 0 && state.phase !== 'stopping';
+  const endedItself = seat === 'starting' && child?.identity === identity && child.killedFor === null;
+  return neverWorked && isFirst && endedItself;
+}
+
+function giveUp({ state, effects }: Decision, moment: Moment): Decision {
+  const stop = stopAll({ ...state, neverWorks: true }, state.policy.drainTimeoutMs, moment);
+  return { ...stop, effects: [...effects, ...stop.effects] };
 }
 
 /** null: it is news of a child that no longer sits there. */
@@ -331,7 +353,8 @@ function endIfDone(before: SupervisorState, { state, effects }: Decision): Decis
   return { state: after, effects: shows ? [...effects, { type: 'report' }] : effects };
 }
 
-function exitReason({ forced, killedAtStop }: SupervisorState, isLeft: boolean): ExitReason {
+function exitReason({ neverWorks, forced, killedAtStop }: SupervisorState, isLeft: boolean): ExitReason {
+  if (neverWorks) return 'app-failed';
   if (forced) return 'forced';
   if (killedAtStop) return 'killed';
   return isLeft ? 'left' : 'stopped';

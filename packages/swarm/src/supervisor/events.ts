@@ -14,7 +14,8 @@ export type SlotEvent =
   | { type: 'childReady'; slot: number; identity: string; canRelease: boolean }
   /**
    * `drained`: it said that it holds nothing any more. `held`: there was something it could hold. `isHopeless`: it held
-   * jobs that no child of this app can put back. Default false.
+   * jobs that no child of this app can put back. `neverWorked`: its program ended by itself before it was ready, without
+   * an error and without a Worker. Default false.
    */
   | {
       type: 'childExited';
@@ -23,6 +24,7 @@ export type SlotEvent =
       drained: boolean;
       held: boolean;
       isHopeless?: boolean;
+      neverWorked?: boolean;
     };
 
 export type MasterEvent =

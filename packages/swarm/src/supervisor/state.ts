@@ -176,6 +176,8 @@ export interface SupervisorState {
   roll: 'none' | 'rolling' | 'again';
   /** A child of this master was ready once: from then on, failing boots never end the master. */
   everReady: boolean;
+  /** The app is not one to be run: it ended at its first boot in a way that no other try changes. */
+  neverWorks: boolean;
   redisLost: boolean;
   /** A child had to be killed during the stop. */
   killedAtStop: boolean;
@@ -208,6 +210,7 @@ export function initialState(
     releases: [],
     roll: 'none',
     everReady: false,
+    neverWorks: false,
     redisLost: false,
     killedAtStop: false,
     leftAtStop: false,
