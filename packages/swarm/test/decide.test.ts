@@ -81,7 +81,11 @@ describe('decide', () => {
     const world = new World();
     world.exit(1, ended);
     assert.deepEqual(world.states(), ['stopping', 'stopping']);
-    assert.equal(world.effects.filter(({ type }) => type === 'announceExit').length, 1);
+    const announced = world.effects.filter((effect) => effect.type === 'announceExit');
+    assert.deepEqual(
+      announced.map(({ slot, restartInMs }) => [slot, restartInMs]),
+      [[1, null]],
+    );
     // its siblings run the same file
     for (const slot of [0, 2]) world.exit(slot, ended);
     assert.deepEqual(world.exits, ['app-failed']);

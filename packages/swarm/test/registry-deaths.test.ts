@@ -213,7 +213,6 @@ describe('a death, as text', () => {
       'up for 1m 5s',
       'SIGKILL, not sent by its master',
       'ask around',
-      'oom_kill went up by 0',
       'RSS 612MB, PSS 580MB, heap 40MB',
       '▁▄█  70MB to 612MB over 2s',
       'welcome',
@@ -225,6 +224,16 @@ describe('a death, as text', () => {
       assert.ok(text.includes(part), `${part} in\n${text}`);
     }
     assert.ok(!text.includes('\u001b'));
+  });
+
+  it('counts kernel kills where there were any', () => {
+    const { evidence } = death(1);
+    const counting = (counted: number): string => {
+      const oom = evidence.oom && { ...evidence.oom, counted };
+      return deathReport(death(1, { evidence: { ...evidence, oom } }), 100).join('\n');
+    };
+    assert.match(counting(2), /oom_kill went up by 2/);
+    assert.doesNotMatch(counting(0), /went up/);
   });
 
   it('fits a narrow terminal, as a table', () => {

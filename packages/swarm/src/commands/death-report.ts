@@ -50,7 +50,9 @@ function headLines(death: DeathRecord, width: number): string[] {
 
 function evidenceLines({ evidence }: DeathRecord): string[] {
   const { summary, hint, killedFor, leavesFor, oom } = evidence;
-  const counted = oom?.counterFile ? `${oom.counterFile}: oom_kill went up by ${oom.counted}` : '';
+  // none counted is what the hint says already
+  const counted =
+    oom?.counterFile && oom.counted > 0 ? `${oom.counterFile}: oom_kill went up by ${oom.counted}` : '';
   return [
     summary,
     hint ?? '',

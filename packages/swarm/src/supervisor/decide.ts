@@ -142,7 +142,11 @@ function neverWorks(
 
 function giveUp({ state, effects }: Decision, moment: Moment): Decision {
   const stop = stopAll({ ...state, neverWorks: true }, state.policy.drainTimeoutMs, moment);
-  return { ...stop, effects: [...effects, ...stop.effects] };
+  // nobody follows, whatever was said of it before
+  const said = effects.map((effect) =>
+    effect.type === 'announceExit' ? { ...effect, restartInMs: null } : effect,
+  );
+  return { ...stop, effects: [...said, ...stop.effects] };
 }
 
 /** null: it is news of a child that no longer sits there. */
