@@ -81,10 +81,14 @@ async function demo() {
 
   const killed = await watch({ registry, queues, total: flow.documents, frontId: flow.id, startedAtMs });
   const tookMs = performance.now() - startedAtMs;
+  console.log('demo: checking every document and every job');
   await until(
-    'the killed child is replaced',
+    'the killed child is replaced, and all children have reported',
     REPLACED_DEADLINE_MS,
-    async () => (await upChildren(registry)).length === CHILDREN,
+    async () => {
+      const children = await upChildren(registry);
+      return children.length === CHILDREN && children.every(({ busy }) => busy === 0);
+    },
   );
   const ps = await swarm.command('ps');
   const result = await verify({ queues, documents, letters: flow.letters, out: SITE });
@@ -109,6 +113,8 @@ async function watch({ registry, queues, total, frontId, startedAtMs }) {
   let lastDone = 0;
   let lastDoneAtMs = startedAtMs;
   for (;;) {
+    // asked first, so that what is shown last is all of it
+    const ended = await hasEnded(queues.index, frontId);
     const counts = await queues.pages.getJobCounts('completed', 'failed');
     const done = counts.completed + counts.failed;
     const nowMs = performance.now();
@@ -122,7 +128,7 @@ async function watch({ registry, queues, total, frontId, startedAtMs }) {
       children: children.map(({ slot, state }) => `${slot}:${state}`).join(' '),
     });
     if (killed === null && done >= total / 2) killed = kill(children);
-    if (await hasEnded(queues.index, frontId)) break;
+    if (ended) break;
     if (nowMs - lastDoneAtMs > STALL_DEADLINE_MS) {
       throw new Error(`no page was finished for ${seconds(STALL_DEADLINE_MS)}: ${done} of ${total} are done`);
     }

@@ -69,6 +69,8 @@ if (first.code !== 0 && first.failed.length > 0 && first.failed.length <= MAX_SE
   if (second.failed.length > 0) console.log(`test: failed twice: ${second.failed.join(' ')}`);
   process.exitCode = second.code;
 }
+const verdict = process.exitCode === 0 ? 'passed' : 'FAILED';
+console.log(`test: ${verdict}, ${files.length} files in ${Math.round(performance.now() / 1_000)} s`);
 
 /** Resolves with the runner's exit code, the files that failed, and whether a signal cut it off. */
 async function run(paths, concurrency) {

@@ -105,6 +105,17 @@ describe('a loop that does not turn', { concurrency: 2 }, () => {
     });
   });
 
+  fullIt('since the first moment of a job: the job is shown, long before it counts as stuck', async (t) => {
+    const trial = new StuckTrial(t, redis);
+    const swarm = trial.startStuck({}, ['--stuck-after', '10m', '--stuck-kill-after', 'off']);
+    await swarm.ready(1);
+    const id = await trial.add({ hang: 'loop' });
+    const { pid } = await trial.runs(id);
+    await trial.showsBusy(pid, id);
+    process.kill(pid, 'SIGKILL');
+    await trial.nothingLost(new Map([[swarm, 1]]));
+  });
+
   fullIt('because the process is stopped: told apart, and killed all the same', async (t) => {
     const trial = new StuckTrial(t, redis);
     const swarm = trial.startStuck();

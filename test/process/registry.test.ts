@@ -79,8 +79,12 @@ describe('the registry', { concurrency: 4 }, () => {
     const job = await GatedJob.add(t, useQueue(t, queues, 'listed'), 'welcome');
     const pid = await job.runner();
     await waitFor(
-      'a beat with the job',
-      async () => Object.values(await entry(namespace)).some((text) => text.includes('"busy":1')),
+      'beats with the job, and with figures that take two samples',
+      async () => {
+        const texts = Object.values(await entry(namespace));
+        const lacksFigures = texts.some((text) => /"(cpuPercent|loopLagMs|elu)":null/.test(text));
+        return !lacksFigures && texts.some((text) => text.includes('"busy":1'));
+      },
       {
         timeoutMs: BEAT_WITHIN_MS,
       },

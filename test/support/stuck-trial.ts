@@ -73,6 +73,20 @@ export class StuckTrial extends Trial {
     ).catch((error: unknown) => this.#fail(error));
   }
 
+  /** As `swarm jobs` and `swarm ps` show it. */
+  async showsBusy(pid: number, id: string): Promise<void> {
+    await waitFor(
+      `job ${id} is shown in ${pid}, which is busy`,
+      async () => {
+        const jobs = await this.#registry.jobs();
+        const children = await this.#registry.children();
+        const busy = children.find((child) => child.pid === pid)?.busy;
+        return busy === 1 && jobs.some((job) => job.id === id && job.pid === pid);
+      },
+      PATIENT,
+    );
+  }
+
   async deathOf(pid: number): Promise<Death> {
     return waitFor(
       `the death of ${pid} is on record`,

@@ -258,13 +258,14 @@ export const COMMANDS = {
   config: {
     ...base,
     usage: '[app] [options]',
-    describe: 'the effective configuration, value by value',
+    describe: 'what a master started here would have, not what a running one has',
     options: OPTION_NAMES,
     switches: JSON_SWITCH,
     takesApp: true,
     examples: [
       ['swarm config', 'as a table'],
-      ['swarm config --count 8 --json', 'what these flags would give'],
+      ['swarm config --count 8 --json', 'with these flags'],
+      ['swarm ps --json | jq ".[].info.config"', 'what running masters have'],
     ],
   },
   init: {

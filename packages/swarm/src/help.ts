@@ -45,7 +45,7 @@ export function helpText(command: CommandName | null): string {
 
 const PRECEDENCE =
   'A flag overrides its variable, a variable the config file. Durations: 250ms, 25s, 2m, 1h. ' +
-  '"swarm config" shows what is in effect, and why.';
+  '"swarm config" shows what would be in effect here, and why.';
 
 function optionSections(names: readonly OptionName[]): string[] {
   const sections = [...new Set(names.map((name) => optionRow(name).section))];

@@ -4,6 +4,8 @@
  * in, on both sides. Written without a schema library, as protocol.ts is, and for the same reason.
  */
 
+import type { ActiveJob } from './protocol.js';
+
 /** The thread's end of the pipe, in the child. */
 export const WATCHDOG_FD = 4;
 /** A longer line is none of ours. */
@@ -34,6 +36,8 @@ export interface Look {
 export type WatchdogMessage =
   /** Said at once and then each second, and with every look while the loop does not turn. */
   | { type: 'look'; look: Look }
+  /** At the beginning of a block: what is in hand. A loop that has stood still since a job's first moment sent no beat of it. */
+  | { type: 'jobs'; jobs: ActiveJob[] }
   /** Answer to `dump`: findings of `dump.ts`, which whoever uses them decodes. */
   | { type: 'dump'; dumpId: string; findings: unknown }
   /** A native call has returned, in which a dump could see no stack: where it was. */
@@ -50,6 +54,10 @@ export function parseWatchdogMessage(line: string): WatchdogMessage | null {
   if (raw?.['type'] === 'look') {
     const look = parseLook(raw['look']);
     return look && { type: 'look', look };
+  }
+  if (raw?.['type'] === 'jobs') {
+    const jobs = parseJobs(raw['jobs']);
+    return jobs && { type: 'jobs', jobs };
   }
   if (raw?.['type'] === 'returned') return { type: 'returned', findings: raw['findings'] };
   const message = raw?.['message'];
@@ -73,6 +81,18 @@ function parseLook(raw: unknown): Look | null {
   if (kind === null) return { silentMs, blockedMs, kind };
   const known = BLOCK_KINDS.find((word) => word === kind);
   return known ? { silentMs, blockedMs, kind: known } : null;
+}
+
+function parseJobs(raw: unknown): ActiveJob[] | null {
+  if (!Array.isArray(raw)) return null;
+  const jobs = raw.filter(isJob);
+  return jobs.length === raw.length ? jobs : null;
+}
+
+function isJob(raw: unknown): raw is ActiveJob {
+  if (!isObject(raw)) return false;
+  const { queue, id, name, startedAtMs } = raw;
+  return [queue, id, name].every((text) => typeof text === 'string') && isDuration(startedAtMs);
 }
 
 function isDuration(value: unknown): value is number {

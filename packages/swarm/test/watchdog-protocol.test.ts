@@ -18,10 +18,11 @@ describe('the pipe of a watchdog', () => {
     });
   });
 
-  it('brings dumps, returns and troubles', () => {
+  it('brings dumps, jobs, returns and troubles', () => {
     const findings = { kind: 'native' };
     for (const message of [
       { type: 'dump', dumpId: 'a', findings },
+      { type: 'jobs', jobs: [{ queue: 'mail', id: '1', name: 'welcome', startedAtMs: 1_700_000_000_000 }] },
       { type: 'returned', findings },
       { type: 'trouble', message: 'no' },
     ])
@@ -41,6 +42,8 @@ describe('the pipe of a watchdog', () => {
       '{"type":"look","look":{"silentMs":1,"blockedMs":"2","kind":null}}',
       '{"type":"look","look":{"silentMs":1,"blockedMs":0,"kind":"tired"}}',
       '{"type":"constructor"}',
+      '{"type":"jobs"}',
+      '{"type":"jobs","jobs":[{"queue":"mail","id":7,"name":"welcome","startedAtMs":1}]}',
       '{"type":"dump"}',
       '{"type":"trouble"}',
     ];

@@ -12,6 +12,7 @@ import {
   type WatchdogMessage,
 } from '../watchdog-protocol.js';
 import { DumpTaker } from './dump-taker.js';
+import { readJobBoard } from './job-board.js';
 import { LOOK_MS, lookOf, nextLook, pauseMs, type Sight, startWatch } from './loop-watch.js';
 import { killOwnGroup } from './own-group.js';
 import { readPulse } from './pulse.js';
@@ -66,6 +67,7 @@ class Watchdog {
     const { atMs } = this.#watch;
     const look = lookOf(this.#watch);
     const isSilent = look.kind !== null;
+    if (isSilent && !this.#wasSilent) this.#send({ type: 'jobs', jobs: readJobBoard(board) });
     const isDue = atMs - this.#reportedAtMs >= REPORT_MS - LOOK_MS / 2;
     if (isSilent || this.#wasSilent || isDue) this.#report(look);
     this.#wasSilent = isSilent;

@@ -9,7 +9,7 @@ export interface ShownValue {
   origin: string;
 }
 
-/** `swarm config`: what is in effect, without secrets. */
+/** `swarm config`: what a master started here, with these flags and variables, would have; without secrets. */
 export async function config(loaded: LoadedConfig, json: boolean): Promise<number> {
   const shown = describeConfig(loaded);
   process.stdout.write(json ? `${JSON.stringify(shown, null, 2)}\n` : table(shown));

@@ -32,10 +32,21 @@ export function doctorReport(
     return [
       '',
       palette.bold(section),
-      ...own.flatMap((finding) => findingLines(finding, nameWidth, room, palette)),
+      ...merged(own).flatMap((finding) => findingLines(finding, nameWidth, room, palette)),
     ];
   });
   return [...head, ...sections, '', ...wrap(summaryOf(findings), room, 0)].join('\n');
+}
+
+/** What was skipped for one reason, as one line: without a Redis that would be most of the report. */
+function merged(findings: readonly Finding[]): Finding[] {
+  const alike = ({ skipped, found }: Finding) =>
+    skipped ? findings.filter((other) => other.skipped && other.found === found) : [];
+  return findings.flatMap((finding) => {
+    const all = alike(finding);
+    if (all.length <= 1) return [finding];
+    return all[0] === finding ? [{ ...finding, check: `${all.length} checks` }] : [];
+  });
 }
 
 function findingLines(finding: Finding, nameWidth: number, width: number, palette: Palette): string[] {
@@ -77,7 +88,7 @@ export function summaryOf(findings: readonly Finding[]): string {
     `${ok} ok`,
     ...(warn > 0 ? [`${warn} to look at`] : []),
     ...(fail > 0 ? [`${fail} to mend`] : []),
-    ...(skipped > 0 ? [`${skipped} not to be looked at here`] : []),
+    ...(skipped > 0 ? [`${skipped} skipped`] : []),
   ];
   return parts.join(', ');
 }

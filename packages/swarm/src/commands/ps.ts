@@ -41,7 +41,7 @@ export async function ps(
 export function psReport({ snapshot, url }: RegistryReading, namespace: string, width: number): string {
   const { masters, redisTimeMs } = snapshot;
   if (masters.length === 0) {
-    return `No master is in namespace ${namespace} on ${url}. Start one with: swarm --count 2 ./worker.js (same --redis and --namespace)`;
+    return `No master is in namespace ${namespace} on ${url}. Start one with: swarm --count 2 ./worker.js (same --redis and --namespace). If one runs, swarm doctor says in which namespace`;
   }
   const blocks = masters.map((master) => masterLines(master, url, redisTimeMs, width).join('\n'));
   return blocks.join('\n\n');

@@ -22,7 +22,7 @@ export function childRecord(
   lastDeath: LastDeath | null,
   block?: Block | undefined,
 ): ChildRecord {
-  const { beat } = child;
+  const { beat, jobs } = child;
   return {
     identity: child.identity,
     slot: slot.index,
@@ -41,9 +41,10 @@ export function childRecord(
     cpuPercent: sample?.cpuPercent ?? null,
     loopLagMs: beat && child.beatAtMs !== null ? Math.max(beat.loopLagMs, silentMs(child.beatAtMs)) : null,
     elu: beat?.elu ?? null,
-    busy: beat?.busy ?? 0,
+    // of a blocked loop its watchdog knows more than its last beat
+    busy: Math.max(beat?.busy ?? 0, jobs.length),
     concurrency: child.concurrency,
-    jobs: beat?.jobs ?? [],
+    jobs: [...jobs],
     processed: beat?.processed ?? 0,
     failed: beat?.failed ?? 0,
     restarts: slot.restarts,

@@ -9,6 +9,7 @@ import type { Logger } from '../log.js';
 import { ChildHandle } from '../process/child-handle.js';
 import { type Forked, forkChild } from '../process/fork.js';
 import { Sampler } from '../process/memory.js';
+import type { ActiveJob } from '../protocol.js';
 import { lockHoldingsOf } from '../recovery/lock-holdings.js';
 import type { Orphan } from '../recovery/predecessors.js';
 import type { Reply } from '../registry/command-listener.js';
@@ -397,7 +398,13 @@ export class MasterShell {
   #onWatchdog(child: ChildHandle, message: WatchdogMessage): void {
     if (message.type === 'trouble') this.#narrator.trouble(child, message.message);
     else if (message.type === 'look') this.#watchdogs.hear(child, this.#excused(child, message.look));
+    else if (message.type === 'jobs') this.#sawJobs(child, message.jobs);
     else this.#dumps.hear(child, message);
+  }
+
+  #sawJobs(child: ChildHandle, jobs: readonly ActiveJob[]): void {
+    child.sawJobs(jobs);
+    this.#reporter.changed();
   }
 
   /** A snapshot of its heap holds it, as a debugger would. */

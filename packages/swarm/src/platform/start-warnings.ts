@@ -20,7 +20,7 @@ export interface Place {
 const DYNO_GRACE_MS = 30_000;
 /** After the drain: hand-back, close hooks, kill. */
 const LEAVE_MS = 3_000;
-/** What the master itself takes, and what is nobody's. */
+/** The least that the master itself takes, with what is nobody's; advice allows for twice that. */
 const MASTER_BYTES = 100e6;
 /** Set by a platform that runs swarm as a service. */
 const SERVICE_VARIABLES = ['DYNO', 'INVOCATION_ID', 'KUBERNETES_SERVICE_HOST'];
@@ -97,7 +97,7 @@ function oomGroup({ groups }: Config, { oomGroups = [] }: Place): StartWarning |
     code: 'SWARM_OOM_GROUP',
     message:
       `${tight.file} is 1: when the memory${room} runs out, the kernel kills all of it at once, the master too, and ${allowed}; ` +
-      'set --max-memory so that count × --max-memory-hard, and 100 MB for the master, fit into it, or turn it off ' +
+      'set --max-memory so that count × --max-memory-hard, and 200 MB for the master, fit into it, or turn it off ' +
       '(Kubernetes: singleProcessOOMKill: true of the kubelet; systemd: OOMPolicy=continue)',
   };
 }

@@ -23,7 +23,7 @@ export interface FleetMemory {
   cgroup: Bound | null;
 }
 
-/** The master, and what belongs to nobody. */
+/** The least that the master itself takes, with what is nobody's. */
 const MASTER_BYTES = 100e6;
 
 export const memoryLimits = defineCheck<MemoryLimitsFacts>({

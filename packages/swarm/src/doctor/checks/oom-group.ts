@@ -25,7 +25,7 @@ export function judgeOomGroup({ files }: OomGroupFacts): Verdict {
     found: `the kernel kills all processes at once: ${listed(files)} is 1`,
     why: 'When one child goes over the limit, the master and all other children die with it, in the middle of their jobs (Kubernetes sets this for every container)',
     cure: [
-      'keep below the limit: --max-memory, so that count × limit and 100 MB for the master fit into it',
+      'keep below the limit: --max-memory, so that count × limit and 200 MB for the master fit into it',
       'Kubernetes: several small pods lose less than a large one; singleProcessOOMKill: true of the kubelet (1.32 and newer) turns it off',
     ],
   };

@@ -13,7 +13,7 @@ export function dockerfile(deployment: Deployment): string {
   return `# swarm init docker, bullmq-swarm ${deployment.version}.
 #   docker build -t ${deployment.name} . && docker run -e REDIS_URL --stop-timeout ${graceSeconds(config)} ${deployment.name}
 # Without --stop-timeout (compose: stop_grace_period: ${graceSeconds(config)}s) "docker stop" kills after 10 s. With a memory
-# limit (-m), set --max-memory so that count × 1.5 × it stays below: the kernel's OOM killer then is the last resort.
+# limit (-m), set --max-memory so that count × 1.5 × it + 200 MB stays below: the kernel's OOM killer then is the last resort.
 
 FROM node:${nodeMajor}-slim
 # node as PID 1 does not wait for what jobs leave behind: such processes would stay as zombies
