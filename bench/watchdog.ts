@@ -128,8 +128,11 @@ async function measurePair(
     await add(queue, kind, jobs);
     await queue.resume();
   }
+  let order = both;
   while ((await Promise.all(both.map(({ queue }) => left(redis, queue)))).some((count) => count > 0)) {
-    for (const { fleet } of both) {
+    // the first after the question finds a colder machine
+    order = order.toReversed();
+    for (const { fleet } of order) {
       signal(fleet, 'SIGCONT');
       await delay(SLICE_MS);
       signal(fleet, 'SIGSTOP');

@@ -46,8 +46,11 @@ export async function measureTurns(
     results.set(fetcher, { jobs: -(await jobsLeft(fetcher)), ms: 0, cpuMs: 0, redisCpuMs: 0, commands: 0 });
   }
   let isEnough = false;
+  let order = [...results];
   while (!isEnough) {
-    for (const [fetcher, result] of results) await takeTurn(fetcher, result);
+    // the first after the question finds a colder machine
+    order = order.toReversed();
+    for (const [fetcher, result] of order) await takeTurn(fetcher, result);
     const left = await Promise.all(fetchers.map(jobsLeft));
     isEnough = left.some((count) => count < jobs * ENOUGH_LEFT);
   }
