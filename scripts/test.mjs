@@ -16,8 +16,11 @@ import { chooseTier, filesOf } from './tiers.mjs';
 
 /** A file that takes longer hangs. */
 const FILE_TIMEOUT_MS = 400_000;
-/** Files at once: most of them start processes of their own, and wait for these more than they compute. */
-const CONCURRENCY = 4;
+/**
+ * Files at once: most of them start processes of their own, and wait for these more than they compute. Of the full tier
+ * most have several tests at once, and two cores are busy with three.
+ */
+const CONCURRENCY = { quick: 4, full: 3, long: 3 };
 const RUNNER = fileURLToPath(new URL('test-files.mjs', import.meta.url));
 /** What a tier leaves out, and how to run it. */
 const MORE = {
@@ -55,10 +58,10 @@ if (files.length === 0) {
   process.exit(1);
 }
 console.log(
-  `test: ${tier} tier, ${files.length} of ${all.length} files, ${CONCURRENCY} at once${MORE[tier]}`,
+  `test: ${tier} tier, ${files.length} of ${all.length} files, ${CONCURRENCY[tier]} at once${MORE[tier]}`,
 );
 
-const first = await run(files, CONCURRENCY);
+const first = await run(files, CONCURRENCY[tier]);
 process.exitCode = first.code;
 if (first.code !== 0 && first.failed.length > 0 && first.failed.length <= MAX_SECOND_LOOKS) {
   console.log(`\ntest: once more, one at a time: ${first.failed.join(' ')}\n`);

@@ -84,7 +84,7 @@ describe('swarm profile', { concurrency: 3 }, () => {
     assert.equal(early.code, 1);
     assert.match(
       early.stderr,
-      /profile failed: the loop of this child (does not turn|has not turned for \ds).*swarm dump/,
+      /profile failed: the loop of this child (does not turn|has not turned for \d+s).*swarm dump/,
     );
     const late = await command('heap', String(pid), '--force', '--json');
     assert.equal(late.code, 1);
