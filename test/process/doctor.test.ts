@@ -216,7 +216,7 @@ describe('swarm doctor', { concurrency: 3 }, () => {
       told,
       'job-locks',
       told.findings.get('job-locks')?.status ?? '',
-      /locks of "\w+" last 2s, and a child of it was blocked for \ds/,
+      /locks of "\w+" last 2s, and a child of it was blocked for \d+s/,
     );
   });
 
@@ -232,9 +232,9 @@ describe('swarm doctor', { concurrency: 3 }, () => {
       const looked = await doctor(t, trial);
       return looked.findings.get('clocks')?.status === 'fail' ? looked : null;
     });
-    says(told, 'clocks', 'fail', /the clock of the host of \S+ is (5m|4m 59s)( \ds)? ahead of that of Redis/);
+    says(told, 'clocks', 'fail', /the clock of the host of \S+ is (5m|4m 59s)( \d+s)? ahead of that of Redis/);
     const own = await doctor(t, trial, [], env);
-    says(own, 'clocks', 'fail', /the clock of this host is (5m|4m 59s)( \ds)? ahead/);
+    says(own, 'clocks', 'fail', /the clock of this host is (5m|4m 59s)( \d+s)? ahead/);
   });
 
   it('fits a terminal of 80 columns, says no to nonsense, and watches until it is told to end', async (t) => {
