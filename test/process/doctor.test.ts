@@ -232,7 +232,12 @@ describe('swarm doctor', { concurrency: 3 }, () => {
       const looked = await doctor(t, trial);
       return looked.findings.get('clocks')?.status === 'fail' ? looked : null;
     });
-    says(told, 'clocks', 'fail', /the clock of the host of \S+ is (5m|4m 59s)( \d+s)? ahead of that of Redis/);
+    says(
+      told,
+      'clocks',
+      'fail',
+      /the clock of the host of \S+ is (5m|4m 59s)( \d+s)? ahead of that of Redis/,
+    );
     const own = await doctor(t, trial, [], env);
     says(own, 'clocks', 'fail', /the clock of this host is (5m|4m 59s)( \d+s)? ahead/);
   });

@@ -164,7 +164,12 @@ describe('doctor on a fleet', () => {
     const found = new RegExp(`the clock of the host of ${identity} is 45s ahead of that of Redis`);
     await finds(redis.url, 'clocks', { status: 'fail', found, cure: /timedatectl/ }, options);
     const late = { ...options, now: () => Date.now() - 5_000 };
-    await finds(redis.url, 'clocks', { status: 'fail', found: /the clock of this host is \d+s behind/ }, late);
+    await finds(
+      redis.url,
+      'clocks',
+      { status: 'fail', found: /the clock of this host is \d+s behind/ },
+      late,
+    );
   });
 
   it('of which a process has lost its master', async (t) => {
