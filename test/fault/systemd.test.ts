@@ -183,9 +183,9 @@ describe('under systemd', { concurrency: 2 }, () => {
     const id = await trial.add({ first: { ms: 600_000 } });
     await running(redis, trial.queue, id);
     await registered(set);
-    const { MainPID } = await service.state('MainPID');
+    const MainPID = await mainPid(service);
     const before = await pidsOf(box, service);
-    await box.run('kill', '-9', MainPID ?? '');
+    await box.run('kill', '-9', MainPID);
     const after = await restarted(service, MainPID);
     await lost(set);
     assert.deepEqual(await trial.counters(id), { attempts: 1, starts: 2, stalled: 0 });
@@ -201,8 +201,8 @@ describe('under systemd', { concurrency: 2 }, () => {
     const id = await trial.add({ first: { ms: 600_000 } });
     await running(redis, trial.queue, id);
     await registered(set);
-    const { MainPID } = await service.state('MainPID');
-    await box.run('kill', '-STOP', MainPID ?? '');
+    const MainPID = await mainPid(service);
+    await box.run('kill', '-STOP', MainPID);
     await restarted(service, MainPID);
     await lost(set);
     assert.deepEqual(await trial.counters(id), { attempts: 1, starts: 2, stalled: 0 });
@@ -219,7 +219,7 @@ describe('under systemd', { concurrency: 2 }, () => {
     });
     if (!set) return;
     const { service, trial } = set;
-    const { MainPID } = await service.state('MainPID');
+    const MainPID = await mainPid(service);
     const first = await trial.add({ first: { spin: true } });
     await running(redis, trial.queue, first);
     // longer than it takes until the first counts as silent, and its watchdog would run out
@@ -256,7 +256,7 @@ describe('under systemd', { concurrency: 2 }, () => {
     const set = await start(t, { app: 'deaths.mjs', overrides: ['MemoryMax=600M', 'MemorySwapMax=0'] });
     if (!set) return;
     const { service, trial } = set;
-    const { MainPID } = await service.state('MainPID');
+    const MainPID = await mainPid(service);
     const id = await trial.add({ way: 'hog' });
     const exited = await service.line('exited', { signal: 'SIGKILL' });
     t.diagnostic(String(exited['evidence']));
@@ -297,6 +297,14 @@ async function unitFinding(set: {
 async function pidsOf(box: SystemdBox, { name }: Service): Promise<string[]> {
   const { stdout } = await box.run('systemd-cgls', '--no-pager', '--full', '--unit', name);
   return [...stdout.matchAll(/[├└]─\s*(\d+) /g)].map(([, pid]) => pid ?? '');
+}
+
+/** Never 0 or nothing, which `kill` takes for the group that it is in itself: the tests' own. */
+async function mainPid(service: Service): Promise<string> {
+  return waitFor('systemd names the master', async () => {
+    const { MainPID = '' } = await service.state('MainPID');
+    return Number(MainPID) > 1 ? MainPID : null;
+  });
 }
 
 /** Waits for another master, with its children ready. */
