@@ -13,6 +13,7 @@ import { waitFor } from '../../test/dist/support/wait.js';
 import { median, medianInterval, percentile } from './support/figures.js';
 import { type Fleet, startSwarm } from './support/fleet.js';
 import { figure, type Goal, print, progress, type Table } from './support/report.js';
+import { jobsLeft } from './support/turns.js';
 
 /** `-- --rounds N`; none: only the dumps. */
 const rounds = process.argv.indexOf('--rounds');
@@ -159,11 +160,8 @@ async function drained(redis: TestRedis, queue: Queue): Promise<void> {
   await waitFor('no job is left', async () => (await left(redis, queue)) === 0, { everyMs: POLL_MS });
 }
 
-async function left({ client }: TestRedis, queue: Queue): Promise<number> {
-  const lengths = await Promise.all(
-    ['wait', 'paused', 'active'].map((name) => client.llen(queue.toKey(name))),
-  );
-  return lengths.reduce((sum, length) => sum + length, 0);
+function left(redis: TestRedis, queue: Queue): Promise<number> {
+  return jobsLeft({ queues: [queue], redis });
 }
 
 function signal({ masterPid, pids }: Fleet, name: NodeJS.Signals): void {

@@ -83,8 +83,7 @@ export async function contestRounds(
     const rounds: Round[] = [];
     for (let at = 0; at < count; at += 1) {
       onRound(at + 1);
-      // neither always follows the other, nor comes first more often
-      rounds.push(await contestRound(at % 2 === 0 ? fetchers : fetchers.toReversed(), contest));
+      rounds.push(await contestRound(fetchers, contest));
     }
     return rounds;
   } finally {

@@ -104,8 +104,11 @@ async function drained(fetcher: Fetcher): Promise<void> {
 }
 
 /** One is in `active` until it is completed. */
-async function jobsLeft({ queues, redis: { client } }: Fetcher): Promise<number> {
-  const keys = queues.flatMap((queue) => [queue.toKey('wait'), queue.toKey('active')]);
+export async function jobsLeft({
+  queues,
+  redis: { client },
+}: Pick<Fetcher, 'queues' | 'redis'>): Promise<number> {
+  const keys = queues.flatMap((queue) => ['wait', 'paused', 'active'].map((name) => queue.toKey(name)));
   const lengths = await Promise.all(keys.map((key) => client.llen(key)));
   return lengths.reduce((sum, length) => sum + length, 0);
 }

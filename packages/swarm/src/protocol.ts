@@ -248,8 +248,8 @@ export type ChildMessage =
       stack: string;
       /** What the master was told to run cannot be run: another try ends the same way. */
       isUsage?: boolean | undefined;
-      /** The program ended by itself, without an error and without a Worker: another try ends the same way. */
-      neverWorked?: boolean;
+      /** The program ran to its end without an error: without a Worker, another try ends the same way. */
+      ranToEnd?: boolean;
       /** Whose code threw it, if that is known. */
       job?: JobRef;
     }
@@ -356,7 +356,7 @@ const isWorkerInfo = record({
 const isStarted: Check = (value) => {
   return Array.isArray(value) && value.length === 2 && isString(value[0]) && isCount(value[1]);
 };
-const isActiveJob = record({ queue: isString, id: isString, name: isString, startedAtMs: isCount });
+export const isActiveJob = record({ queue: isString, id: isString, name: isString, startedAtMs: isCount });
 const isBucketCount: Check = (value) => {
   if (!Array.isArray(value) || value.length !== 2) return false;
   const [bucket, count] = value as unknown[];
@@ -473,7 +473,7 @@ const CHILD_FIELDS: Fields<ChildMessage> = {
     message: isString,
     stack: isString,
     isUsage: optional(isBoolean),
-    neverWorked: optional(isBoolean),
+    ranToEnd: optional(isBoolean),
     job: optional(isJobRef),
   },
   releasing: { releaseId: isString, jobs: listOf(isReleasedJob) },

@@ -4,7 +4,7 @@
  * in, on both sides. Written without a schema library, as protocol.ts is, and for the same reason.
  */
 
-import type { ActiveJob } from './protocol.js';
+import { type ActiveJob, isActiveJob } from './protocol.js';
 
 /** The thread's end of the pipe, in the child. */
 export const WATCHDOG_FD = 4;
@@ -56,8 +56,8 @@ export function parseWatchdogMessage(line: string): WatchdogMessage | null {
     return look && { type: 'look', look };
   }
   if (raw?.['type'] === 'jobs') {
-    const jobs = parseJobs(raw['jobs']);
-    return jobs && { type: 'jobs', jobs };
+    const jobs = raw['jobs'];
+    return Array.isArray(jobs) && jobs.every(isActiveJob) ? { type: 'jobs', jobs } : null;
   }
   if (raw?.['type'] === 'returned') return { type: 'returned', findings: raw['findings'] };
   const message = raw?.['message'];
@@ -81,18 +81,6 @@ function parseLook(raw: unknown): Look | null {
   if (kind === null) return { silentMs, blockedMs, kind };
   const known = BLOCK_KINDS.find((word) => word === kind);
   return known ? { silentMs, blockedMs, kind: known } : null;
-}
-
-function parseJobs(raw: unknown): ActiveJob[] | null {
-  if (!Array.isArray(raw)) return null;
-  const jobs = raw.filter(isJob);
-  return jobs.length === raw.length ? jobs : null;
-}
-
-function isJob(raw: unknown): raw is ActiveJob {
-  if (!isObject(raw)) return false;
-  const { queue, id, name, startedAtMs } = raw;
-  return [queue, id, name].every((text) => typeof text === 'string') && isDuration(startedAtMs);
 }
 
 function isDuration(value: unknown): value is number {

@@ -54,7 +54,7 @@ describe('a child that never became ready', () => {
     assert.equal(neverWorked({ ...ended, uncaught: said }), false);
     const failed = { code: 1, signal: null };
     assert.equal(neverWorked({ ...ended, exit: failed }), false);
-    assert.equal(neverWorked({ ...ended, exit: failed, uncaught: { ...said, neverWorked: true } }), true);
+    assert.equal(neverWorked({ ...ended, exit: failed, uncaught: { ...said, ranToEnd: true } }), true);
     assert.equal(neverWorked({ ...ended, exit: { code: null, signal: 'SIGKILL' } }), false);
   });
 

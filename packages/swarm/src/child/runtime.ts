@@ -64,8 +64,6 @@ class ChildRuntime {
   #bullmq: FoundBullmq | null = null;
   /** What was said last of what keeps it from being ready. */
   #trouble = '';
-  /** Also one that was closed since. */
-  #hadWorker = false;
   #phase: 'boot' | 'run' | 'leaving' = 'boot';
   #closeApp: ((force: boolean) => Promise<void>) | null = null;
 
@@ -75,7 +73,6 @@ class ChildRuntime {
     this.#identity = identityOf(options.host, process.pid, options.nonce);
     this.#workers = new Workers(options.concurrency, {
       onStarted: (worker, info) => {
-        this.#hadWorker = true;
         this.#channel.send({ type: 'workerStarted', worker: info });
         if (canRelease(worker)) this.#strays.watch(worker);
         if (this.#closeApp) return;
@@ -160,9 +157,9 @@ class ChildRuntime {
     });
     process.on('beforeExit', () => {
       if (this.#phase !== 'boot') return;
-      const neverWorked = !process.exitCode && !this.#hadWorker && !this.#closeApp;
+      const ranToEnd = !process.exitCode && !this.#closeApp;
       const message = this.#noWorkers('ended');
-      this.#channel.send({ type: 'uncaught', phase: 'boot', message, stack: '', neverWorked });
+      this.#channel.send({ type: 'uncaught', phase: 'boot', message, stack: '', ranToEnd });
       // the message above is on its way; without this the event would come again
       this.#phase = 'leaving';
       process.exitCode ||= 1;

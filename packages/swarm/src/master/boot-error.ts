@@ -18,7 +18,7 @@ export function neverWorked({
   exit,
 }: Pick<ChildHandle, 'readyAtMs' | 'hadWorker' | 'uncaught' | 'exit'>): boolean {
   if (readyAtMs !== null || hadWorker) return false;
-  return uncaught ? uncaught.neverWorked === true : exit?.code === 0;
+  return uncaught ? uncaught.ranToEnd === true : exit?.code === 0;
 }
 
 /** The app's own words, where there are any. */
