@@ -1,6 +1,7 @@
 /**
  * Runs test files in the order given, which `node --test` would sort:
- * `node test-files.mjs [--test-name-pattern=…] <at once> <timeout in ms> <file for the paths of failed ones> <test file …>`.
+ * `node test-files.mjs [--test-name-pattern=…] <at once> <timeout in ms> <file for what failed> <test file …>`.
+ * What failed is a line of JSON each: `{ file, test, error }`.
  */
 import { setMaxListeners } from 'node:events';
 import { appendFileSync } from 'node:fs';
@@ -32,10 +33,13 @@ run({
   testNamePatterns: values['test-name-pattern'],
   signal: stop.signal,
 })
-  .on('test:fail', ({ file, todo }) => {
+  .on('test:fail', ({ file, name: test, todo, details }) => {
     if (todo !== undefined) return;
     process.exitCode = 1;
-    if (file) appendFileSync(failed, `${relative('.', file)}\n`);
+    if (!file) return;
+    const isOwn = details.error?.failureType !== 'subtestsFailed';
+    const error = isOwn ? String(details.error?.cause?.message ?? details.error?.message) : null;
+    appendFileSync(failed, `${JSON.stringify({ file: relative('.', file), test, error })}\n`);
   })
   .compose(new spec())
   .pipe(process.stdout);

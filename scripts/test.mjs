@@ -63,19 +63,25 @@ console.log(
 
 const first = await run(files, CONCURRENCY[tier]);
 process.exitCode = first.code;
-if (first.code !== 0 && first.failed.length > 0 && first.failed.length <= MAX_SECOND_LOOKS) {
-  console.log(`\ntest: once more, one at a time: ${first.failed.join(' ')}\n`);
-  const second = await run(first.failed, 1);
-  const flaky = first.failed.filter((file) => !second.failed.includes(file));
-  if (!second.cut && flaky.length > 0)
-    console.log(`\ntest: flaky, failed at first and passed alone: ${flaky.join(' ')}`);
-  if (second.failed.length > 0) console.log(`test: failed twice: ${second.failed.join(' ')}`);
+const toRepeat = filesOfFailures(first);
+if (first.code !== 0 && toRepeat.length > 0 && toRepeat.length <= MAX_SECOND_LOOKS) {
+  console.log(`\ntest: once more, one at a time: ${toRepeat.join(' ')}\n`);
+  const second = await run(toRepeat, 1);
+  const failedTwice = filesOfFailures(second);
+  const flaky = toRepeat.filter((file) => !failedTwice.includes(file));
+  if (!second.cut && flaky.length > 0) {
+    console.log('\ntest: flaky, failed at first and passed alone:');
+    for (const { file, test, error } of first.failures) {
+      if (error !== null && flaky.includes(file)) console.log(`  ${file}: ${test}: ${firstLines(error)}`);
+    }
+  }
+  if (failedTwice.length > 0) console.log(`test: failed twice: ${failedTwice.join(' ')}`);
   process.exitCode = second.code;
 }
 const verdict = process.exitCode === 0 ? 'passed' : 'FAILED';
 console.log(`test: ${verdict}, ${files.length} files in ${Math.round(performance.now() / 1_000)} s`);
 
-/** Resolves with the runner's exit code, the files that failed, and whether a signal cut it off. */
+/** Resolves with the runner's exit code, what failed (file, test, error; see test-files.mjs), and whether a signal cut it off. */
 async function run(paths, concurrency) {
   const directory = mkdtempSync(join(tmpdir(), 'swarm-test-'));
   const list = join(directory, 'failed');
@@ -90,11 +96,19 @@ async function run(paths, concurrency) {
     runner.on('close', (...end) => resolve(end));
   });
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.off(name, relay);
-  const failed = existsSync(list) ? readFileSync(list, 'utf8').split('\n').filter(Boolean) : [];
+  const lines = existsSync(list) ? readFileSync(list, 'utf8').split('\n').filter(Boolean) : [];
   rmSync(directory, { recursive: true });
   const cut = signal !== null;
   if (cut) console.error(`test: the runner was ended by ${signal}`);
-  return { code: code ?? 1, failed: cut ? [] : [...new Set(failed)], cut };
+  return { code: code ?? 1, failures: cut ? [] : lines.map((line) => JSON.parse(line)), cut };
+}
+
+function filesOfFailures({ failures }) {
+  return [...new Set(failures.map(({ file }) => file))];
+}
+
+function firstLines(text) {
+  return text.split('\n').slice(0, 3).join(' ').slice(0, 300);
 }
 
 function testsUnder(directory) {

@@ -152,9 +152,11 @@ for (const bull of BULLMQ_RELEASES) {
       await consume(() => void starts.push(performance.now()), {
         worker: { limiter: { max: 3, duration: 400 } },
       });
+      // not from the first start, which may be seen long after Redis counted it
+      const addedAtMs = performance.now();
       await queue(0).addBulk(Array.from({ length: 9 }, () => ({ name: 'job', data: {} })));
       await until(() => starts.length === 9, 'all run', 15_000);
-      const tookMs = (starts[8] ?? 0) - (starts[0] ?? 0);
+      const tookMs = (starts[8] ?? 0) - addedAtMs;
       assert.ok(tookMs > 700, `nine jobs, three in 400 ms: took ${tookMs} ms`);
     });
 
