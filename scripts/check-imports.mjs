@@ -200,7 +200,7 @@ function pathTo(start, forbidden, lazily) {
   return null;
 }
 
-/** With the first `import` of such a package node compiles a parser of them, see redis/ioredis.ts. */
+/** An `import` of such a package reads it twice, see redis/ioredis.ts. */
 function checkCommonJs() {
   for (const [file, imports] of graph) {
     for (const { target, kind, isImport } of imports) {
