@@ -12,6 +12,10 @@ export interface SignalListener {
   onDump(): void;
 }
 
+export function hasTerminal(): boolean {
+  return STANDARD_STREAMS.some((fd) => isatty(fd));
+}
+
 /** @returns takes the handlers away again */
 export function listenToSignals(listener: SignalListener): () => void {
   let firstIntAtMs: number | null = null;
