@@ -15,7 +15,7 @@ import { TEST_OUTPUTS } from './outputs.mjs';
 import { chooseTier, filesOf } from './tiers.mjs';
 
 /** A file that takes longer hangs. */
-const FILE_TIMEOUT_MS = 400_000;
+const FILE_TIMEOUT_MS = 900_000;
 /**
  * Files at once: most of them start processes of their own, and wait for these more than they compute. Of the full tier
  * most have several tests at once, and two cores are busy with three.

@@ -141,14 +141,18 @@ async function refuses(
   await completed(trial.queue, 6);
 
   await fault.refuse(redis);
-  const lost = await swarm.line(LOST, {}, { timeoutMs: 30_000 }).finally(() => fault.relent(redis));
-  assert.match(String(lost['error']), fault.says);
-  await swarm.line(BACK, {}, { timeoutMs: 30_000 });
+  // on a busy machine a connection that was slow may have been an outage of its own
+  const isSaid = () => swarm.all(LOST).some(({ error }) => fault.says.test(String(error)));
+  await waitFor(`the log says ${fault.says}`, isSaid, { timeoutMs: 30_000 }).finally(() =>
+    fault.relent(redis),
+  );
+  const outages = swarm.all(LOST).length;
+  await swarm.line(BACK, {}, { timeoutMs: 30_000, nth: outages });
   const backAtMs = Date.now();
   await goesOn(trial, swarm, pids);
   t.diagnostic(`all jobs ended ${Date.now() - backAtMs} ms after the registry was back`);
   for (const id of trial.ids) assert.equal((await trial.counters(id)).stalled, 0);
-  assert.equal(swarm.all(LOST).length, 1, 'said once, not at each try');
+  assert.equal(swarm.all(LOST).length, swarm.all(BACK).length, 'said once, not at each try');
 }
 
 async function goesOn(trial: Trial, swarm: Swarm, pids: readonly number[]): Promise<void> {

@@ -16,7 +16,10 @@ export function hasTerminal(): boolean {
   return STANDARD_STREAMS.some((fd) => isatty(fd));
 }
 
-/** @returns takes the handlers away again */
+/**
+ * @returns stops to tell of signals. They are still taken: a master that has stopped has notices to send and a server to
+ *   stop, and is not to be ended in the middle of that by one signal more.
+ */
 export function listenToSignals(listener: SignalListener): () => void {
   let firstIntAtMs: number | null = null;
   // `swarm … | tee log` has its terminal elsewhere than at stdout
@@ -41,9 +44,16 @@ export function listenToSignals(listener: SignalListener): () => void {
     // node would open a debugger port
     SIGUSR1: () => {},
   };
-  const entries = Object.entries(on) as [NodeJS.Signals, (signal: NodeJS.Signals) => void][];
-  for (const [signal, handler] of entries) process.on(signal, handler);
+  let hears = true;
+  for (const [signal, handler] of Object.entries(on) as [
+    NodeJS.Signals,
+    (signal: NodeJS.Signals) => void,
+  ][]) {
+    process.on(signal, () => {
+      if (hears) handler(signal);
+    });
+  }
   return () => {
-    for (const [signal, handler] of entries) process.off(signal, handler);
+    hears = false;
   };
 }
