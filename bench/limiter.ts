@@ -13,8 +13,8 @@
 import { startRedis, type TestRedis } from '../../test/dist/support/redis.js';
 import { median, medianInterval } from './support/figures.js';
 import { type Measured, measure } from './support/limit-figures.js';
-import type { LimitSetup } from './support/limit-program.js';
 import { type LimitRun, runLimit } from './support/limit-run.js';
+import type { LimitSetup } from './support/limit-setup.js';
 import { figure, print, progress, type Table } from './support/report.js';
 
 /** `-- --rounds N`; without it three, or as many as this machine has time for. */

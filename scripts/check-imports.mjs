@@ -35,7 +35,7 @@ const MAY_IMPORT = {
   supervisor: ['types:shared'],
   process: ['shared', 'types:config', 'types:supervisor'],
   redis: ['shared', 'process'],
-  registry: ['shared', 'redis', 'limiter/status.ts', 'types:config'],
+  registry: ['shared', 'redis', 'limiter/status.ts', 'process/proc.ts', 'types:config'],
   limiter: ['shared', 'redis', 'child/bullmq.ts', 'types:fetch', 'types:api'],
   fetch: ['shared', 'limiter', 'redis/ioredis.ts', 'types:api', 'types:child'],
   recovery: ['shared', 'limiter', 'child/bullmq.ts', 'types:child', 'types:registry'],

@@ -1,7 +1,7 @@
 /** What a run of processes that share a limit comes to. */
 import { percentile } from './figures.js';
-import type { LimitSetup } from './limit-program.js';
 import type { LimitRun, Use } from './limit-run.js';
+import type { LimitSetup } from './limit-setup.js';
 
 export interface Measured {
   most: number;

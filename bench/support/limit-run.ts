@@ -4,9 +4,10 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { Queue } from 'bullmq';
+import type { LimitProgram } from '../../../test/dist/support/limit-program.js';
 import type { TestRedis } from '../../../test/dist/support/redis.js';
 import { waitFor } from '../../../test/dist/support/wait.js';
-import { LimitProgram, type LimitSetup } from './limit-program.js';
+import { type LimitSetup, startLimited } from './limit-setup.js';
 
 export interface Use {
   /** The order in which they asked, from 1. */
@@ -52,9 +53,9 @@ export async function runLimit(redis: TestRedis, setup: LimitSetup, name: string
   const wanted = setup.processes * setup.waiters * setup.uses;
   const queue = setup.kind === 'bullmq' ? await fill(redis, setup, name, wanted) : null;
   if (setup.kind === 'tokens') await redis.client.rpush(`${name}:tokens`, ...Array(setup.limit).fill('1'));
-  const programs = Array.from({ length: setup.processes }, () => new LimitProgram(setup, redis.port, name));
+  const programs = Array.from({ length: setup.processes }, () => startLimited(setup, redis.port, name));
   const printed = (nth: number) => (): boolean =>
-    programs.every((program) => program.line(nth) !== undefined);
+    programs.every((program) => program.printed(nth) !== undefined);
   const allJobsEnded = async (): Promise<boolean> =>
     Number(await redis.client.get(`${name}:started`)) >= wanted &&
     (await (queue as Queue).getActiveCount()) === 0;
@@ -111,7 +112,7 @@ async function answersOf(programs: readonly LimitProgram[], haveAll: () => boole
   const deadlineMs = performance.now() + ANSWER_LIMIT_MS;
   while (!haveAll() && performance.now() < deadlineMs) await delay(20);
   return programs
-    .map((program) => program.line(2))
+    .map((program) => program.printed(2))
     .filter((line) => line !== undefined)
     .map((line) => JSON.parse(line) as Answer);
 }

@@ -2,7 +2,7 @@
 import { defineApp } from 'bullmq-swarm';
 
 async function run(job) {
-  const { ms = 0, killAfterMs, crash, exit } = job.data;
+  const { ms = 0, killAfterMs, crash, exit, fail } = job.data;
   console.log(`runs ${job.id}`);
   if (killAfterMs !== undefined) setTimeout(() => process.kill(process.pid, 'SIGKILL'), killAfterMs);
   if (crash)
@@ -11,6 +11,7 @@ async function run(job) {
     });
   if (exit !== undefined) process.exit(exit);
   await new Promise((resolve) => setTimeout(resolve, ms));
+  if (fail) throw new Error('failed as told');
   console.log(`ends ${job.id}`);
   return { pid: process.pid };
 }

@@ -8,6 +8,7 @@ import { Worker as Worker5 } from 'bullmq5';
 import { openQueue } from '../support/jobs.js';
 import { LimitProgram } from '../support/limit-program.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
+import { appPath } from '../support/swarm.js';
 import { Trial } from '../support/trial.js';
 import { A_COMMAND_EACH, waitFor } from '../support/wait.js';
 
@@ -54,7 +55,7 @@ describe('limiters', () => {
   it('free what a killed program held, when it has not renewed it in time', async (t) => {
     const name = unique();
     const lockTimeoutMs = 1_500;
-    const holder = new LimitProgram('limit-holder.mjs', {
+    const holder = new LimitProgram(appPath('limit-holder.mjs'), {
       REDIS_URL: redis.url,
       LIMITER: name,
       LOCK_MS: String(lockTimeoutMs),
@@ -172,10 +173,13 @@ describe('limiters', () => {
       HOLD_MS: String(holdMs),
       LIMIT: String(limit),
     };
-    const programs = Array.from({ length: processes }, () => new LimitProgram('limit-user.mjs', env));
+    const programs = Array.from(
+      { length: processes },
+      () => new LimitProgram(appPath('limit-user.mjs'), env),
+    );
     t.after(() => Promise.all(programs.map((program) => program.close())));
     for (const program of programs) assert.equal(await program.line(1), 'ready');
-    for (const program of programs) program.go();
+    for (const program of programs) program.say('go');
     const lines = await Promise.all(programs.map((program) => program.line(2, 120_000)));
     return lines.flatMap((line) => (JSON.parse(line) as { uses: Use[] }).uses);
   }

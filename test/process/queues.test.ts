@@ -29,14 +29,18 @@ describe('the lag of queues', () => {
     await swarm.ready(2);
     const read = async (): Promise<QueueLag[]> =>
       JSON.parse((await trial.command('queues', '--json')).stdout) as QueueLag[];
-    await calm.addBulk(Array.from({ length: 6 }, () => ({ name: 'job', data: {} })));
-    await completed(calm, 6);
+    await calm.addBulk(
+      Array.from({ length: 6 }, (_, index) => ({ name: 'job', data: { fail: index === 0 } })),
+    );
+    await completed(calm, 5);
     await busy.addBulk(Array.from({ length: 20 }, () => ({ name: 'job', data: { ms: 600_000 } })));
     await busy.add('job', {}, { delay: 600_000 });
 
     const [ofBusy, ofCalm] = await waitFor('both children are full, and have said so', async () => {
       const lags = await read();
-      return lags[0]?.active === 6 && lags[0].started === 6 && lags[1]?.started === 6 ? lags : null;
+      return lags[0]?.active === 6 && lags[0].started === 6 && lags[1]?.started === 6 && lags[1].failed === 1
+        ? lags
+        : null;
     });
     assert.deepEqual(
       [ofBusy?.queue, ofBusy?.waiting, ofBusy?.delayed, ofBusy?.paused],
@@ -45,6 +49,7 @@ describe('the lag of queues', () => {
     assert.deepEqual([ofBusy?.share, ofBusy?.concurrency, ofBusy?.children], [0.5, 6, 2]);
     assert.ok((ofBusy?.oldestWaitMs ?? 0) > 0);
     assert.deepEqual([ofCalm?.waiting, ofCalm?.active, ofCalm?.oldestWaitMs], [0, 0, null]);
+    assert.equal(ofBusy?.failed, 0);
 
     const { stdout } = await trial.command('queues');
     assert.match(stdout, /^QUEUE +WAITING/);
@@ -52,6 +57,7 @@ describe('the lag of queues', () => {
     const metrics = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
     assert.match(metrics, new RegExp(`^swarm_queue_waiting\\{queue="${names[0]}",.*\\} 14$`, 'm'));
     assert.match(metrics, new RegExp(`^swarm_queue_share_ratio\\{queue="${names[1]}",.*\\} 0.5$`, 'm'));
+    assert.match(metrics, new RegExp(`^swarm_queue_failed\\{queue="${names[1]}",.*\\} 1$`, 'm'));
     assert.match(metrics, /^swarm_collector_success\{collector="queues"\} 1$/m);
   });
 });

@@ -11,7 +11,7 @@ import { isAlive, type WaitOptions, waitFor } from './wait.js';
 
 // seen from test/dist/support
 const ROOT = new URL('../../../', import.meta.url);
-const BIN = fileURLToPath(new URL('packages/swarm/bin/swarm.js', ROOT));
+export const BIN = fileURLToPath(new URL('packages/swarm/bin/swarm.js', ROOT));
 
 /** A log line of the master; `stream` is set on lines that a child printed. */
 export interface LogLine {

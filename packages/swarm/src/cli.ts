@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { logicalCwd } from './app-path.js';
 import { type CommandLine, isCompletionRequest, parseCommandLine } from './command-line.js';
 import type { RegistryCommandOptions } from './commands/registry-options.js';
-import { terminalScreen } from './commands/screen.js';
+import { type Screen, terminalScreen } from './commands/screen.js';
 import { type LoadConfigInput, loadConfig, loadConfigWithoutApp, loadSharedOptions } from './config.js';
 import { EXIT, SwarmError } from './errors.js';
 import { helpText } from './help.js';
@@ -37,6 +37,8 @@ async function dispatch(line: CommandLine): Promise<number> {
       return (await import('./commands/run.js')).run(config);
     }
     case 'config': {
+      const { of } = line.values;
+      if (of !== undefined) return await runningConfig(line, of, screen);
       const loaded = await loadConfigWithoutApp(input(line));
       return (await import('./commands/config.js')).config(loaded, json);
     }
@@ -149,6 +151,12 @@ function writeRequest({
   const path = values['output'];
   if (path === undefined && !switches.has('write')) return null;
   return { path, force: switches.has('force') };
+}
+
+async function runningConfig(line: CommandLine, of: string, screen: Screen): Promise<number> {
+  const { masterConfig, refuseWithMaster } = await import('./commands/master-config.js');
+  refuseWithMaster(line);
+  return masterConfig(of, await registryOptions(line), screen);
 }
 
 async function registryOptions(line: CommandLine): Promise<RegistryCommandOptions> {

@@ -258,14 +258,15 @@ export const COMMANDS = {
   config: {
     ...base,
     usage: '[app] [options]',
-    describe: 'what a master started here would have, not what a running one has',
+    describe: 'what a master started here would have, or what a running one has',
     options: OPTION_NAMES,
     switches: JSON_SWITCH,
+    values: { of: ['MASTER', 'what this running master has: an identity, a pid or a host'] },
     takesApp: true,
     examples: [
       ['swarm config', 'as a table'],
       ['swarm config --count 8 --json', 'with these flags'],
-      ['swarm ps --json | jq ".[].info.config"', 'what running masters have'],
+      ['swarm config --of 4711', 'what the master with this pid runs with'],
     ],
   },
   init: {

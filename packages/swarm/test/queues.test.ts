@@ -76,6 +76,7 @@ const LAG: QueueLag = {
   waiting: 12,
   active: 3,
   delayed: 1,
+  failed: 7,
   oldestWaitMs: 61_000,
   paused: true,
   share: 0.254,
@@ -86,15 +87,28 @@ const LAG: QueueLag = {
 const ELSEWHERE: QueueLag = {
   ...LAG,
   queue: 'far',
-  ...{ waiting: null, active: null, delayed: null, oldestWaitMs: null, paused: null, share: null },
+  ...{ waiting: null, active: null, delayed: null, failed: null },
+  ...{ oldestWaitMs: null, paused: null, share: null },
 };
 
 describe('swarm queues', () => {
   it('is a table', () => {
     const [head, row, ...more] = queuesReport([LAG], 'redis://x', 'default', 120).split('\n');
-    assert.match(head ?? '', /^QUEUE +WAITING +ACTIVE +DELAYED +OLDEST +SHARE +PLACES +CHILDREN +PREFIX *$/);
-    assert.match(row ?? '', /^mail +12 paused +3 +1 +1m( \d+s)? +25% +20 +2 +bull *$/);
+    assert.match(
+      head ?? '',
+      /^QUEUE +WAITING +ACTIVE +DELAYED +FAILED +OLDEST +SHARE +PLACES +CHILDREN +PREFIX *$/,
+    );
+    assert.match(row ?? '', /^mail +12 paused +3 +1 +7 +1m( \d+s)? +25% +20 +2 +bull *$/);
     assert.deepEqual(more, []);
+  });
+
+  it('has all counts in 80 columns, and loses those of failed jobs last where there is less room', () => {
+    const large: QueueLag = { ...LAG, queue: 'a-queue-with-a-long-name', waiting: 123_456, failed: 654_321 };
+    const [head = '', row = ''] = queuesReport([large], 'redis://x', 'default', 80).split('\n');
+    assert.ok(head.length <= 80 && row.length <= 80, `${head}\n${row}`);
+    assert.match(head, /^QUEUE +WAITING +ACTIVE +DELAYED +FAILED +OLDEST +SHARE +PLACES +CHLD/);
+    assert.match(row, / 123456 paused +3 +1 +654321 /);
+    assert.match(queuesReport([LAG], 'redis://x', 'default', 50), /^QUEUE +WAITING +ACTIVE +FAILED +OLDEST/);
   });
 
   it('says where it cannot look, and where there is nothing', () => {
@@ -111,6 +125,7 @@ describe('metrics of queues', () => {
   it('are gauges by queue', () => {
     assert.deepEqual(families[0]?.samples[0]?.labels, { queue: 'mail', prefix: 'bull', redis: 'here' });
     assert.deepEqual(values('swarm_queue_waiting'), [12, null]);
+    assert.deepEqual(values('swarm_queue_failed'), [7, null]);
     assert.deepEqual(values('swarm_queue_oldest_wait_seconds'), [61, null]);
     assert.deepEqual(values('swarm_queue_paused'), [1, null]);
     assert.deepEqual(values('swarm_queue_share_ratio'), [0.254, null]);

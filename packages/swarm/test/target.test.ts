@@ -88,7 +88,7 @@ describe('a target', () => {
 
   it('is refused when it is stale, and says so', () => {
     for (const word of ['web3', '6000', 'web3:6000:aa6000']) {
-      refuses('SWARM_NO_TARGET', /^web3:6000:aa6000 is stale: no beat for 15 s/, () => {
+      refuses('SWARM_NO_TARGET', /^web3:6000:aa6000 is stale: its process is gone, or/, () => {
         resolveTarget([WEB1, GONE], word);
       });
     }

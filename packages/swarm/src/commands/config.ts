@@ -5,14 +5,14 @@ import { redactUrl } from '../redis/url.js';
 /** A value as a config file takes it, and where it is from; null: it has none. */
 export interface ShownValue {
   value: unknown;
-  /** `flag`, `argument`, `env NAME`, `file PATH` or `default` */
+  /** `flag`, `argument`, `env NAME`, `file PATH` or `default`; of a running master `at its start` or `now` */
   origin: string;
 }
 
 /** `swarm config`: what a master started here, with these flags and variables, would have; without secrets. */
 export async function config(loaded: LoadedConfig, json: boolean): Promise<number> {
   const shown = describeConfig(loaded);
-  process.stdout.write(json ? `${JSON.stringify(shown, null, 2)}\n` : table(shown));
+  process.stdout.write(json ? `${JSON.stringify(shown, null, 2)}\n` : configTable(shown));
   return 0;
 }
 
@@ -61,7 +61,7 @@ function showLimits(
   return Object.fromEntries(set.map(([name, value]) => [name, showValue(name, value)]));
 }
 
-function showValue(name: OptionName, value: unknown): unknown {
+export function showValue(name: OptionName, value: unknown): unknown {
   const { kind, secret, show } = optionRow(name);
   // Safe: `value` comes from this row's own `read`.
   const text = (item: unknown) => (show ? (show as (value: unknown) => string)(item) : item);
@@ -74,7 +74,7 @@ const WIDTH = 80;
 
 type TableRow = readonly [name: string, text: string, origin: string];
 
-function table(shown: Record<string, ShownValue>): string {
+export function configTable(shown: Record<string, ShownValue>): string {
   const rows = Object.entries(shown).flatMap(([name, { value, origin }]): TableRow[] => {
     if (name !== 'groups') return [[name, inline(name, value), origin]];
     const groups = Object.entries(value as Record<string, Record<string, unknown>>);

@@ -10,12 +10,13 @@ const COLUMNS: readonly Column[] = [
   { title: 'QUEUE', cutTo: 8 },
   { title: 'WAITING', align: 'right' },
   { title: 'ACTIVE', align: 'right' },
-  { title: 'DELAYED', align: 'right', dropOrder: 3 },
+  { title: 'DELAYED', align: 'right', dropOrder: 4 },
+  { title: 'FAILED', align: 'right', dropOrder: 1 },
   { title: 'OLDEST', align: 'right' },
   { title: 'SHARE', align: 'right' },
-  { title: 'PLACES', align: 'right', dropOrder: 2 },
-  { title: 'CHILDREN', shortTitle: 'CHLD', align: 'right', dropOrder: 1 },
-  { title: 'PREFIX', cutTo: 6, dropOrder: 4 },
+  { title: 'PLACES', align: 'right', dropOrder: 3 },
+  { title: 'CHILDREN', shortTitle: 'CHLD', align: 'right', dropOrder: 2 },
+  { title: 'PREFIX', cutTo: 6, dropOrder: 5 },
 ];
 
 /** Returns the exit code. Throws a `SwarmError` when the registry cannot be read. */
@@ -49,6 +50,7 @@ function cells(lag: QueueLag): string[] {
     `${lag.waiting ?? '-'}${lag.paused ? ' paused' : ''}`,
     String(lag.active ?? '-'),
     String(lag.delayed ?? '-'),
+    String(lag.failed ?? '-'),
     lag.oldestWaitMs === null ? '-' : formatDuration(lag.oldestWaitMs),
     lag.share === null ? '-' : `${Math.round(lag.share * 100)}%`,
     String(lag.concurrency),

@@ -10,7 +10,8 @@ import { whenReady } from '../redis/ready.js';
 import { addressOf, parseRedisUrl, type RedisTarget, redisIdOf } from '../redis/url.js';
 import { type DeathsReading, readDeaths } from '../registry/deaths.js';
 import { type DumpsReading, readDumps } from '../registry/dumps.js';
-import { type RegistrySnapshot, readSnapshot } from '../registry/reader.js';
+import { readSnapshotHere } from '../registry/gone-masters.js';
+import type { RegistrySnapshot } from '../registry/reader.js';
 import type { MasterRecord } from '../registry/schema.js';
 import { NotLookedAt } from './check.js';
 import { configuredFleet, type Fleet, runningFleet } from './fleet.js';
@@ -101,7 +102,7 @@ export class Examination {
 
   async snapshot(): Promise<RegistrySnapshot> {
     const { client } = await this.redis();
-    this.#snapshot ??= readSnapshot(client, this.config.namespace);
+    this.#snapshot ??= readSnapshotHere(client, this.config.namespace);
     return this.#snapshot;
   }
 

@@ -33,6 +33,7 @@ const FAMILIES: readonly [name: string, help: string, read: Read][] = [
   ['swarm_queue_waiting', 'Jobs that could start; those of a paused queue too.', (q) => q.waiting],
   ['swarm_queue_active', 'Jobs that run.', (q) => q.active],
   ['swarm_queue_delayed', 'Jobs that are not due yet.', (q) => q.delayed],
+  ['swarm_queue_failed', 'Jobs that are kept as failed.', (q) => q.failed],
   [
     'swarm_queue_oldest_wait_seconds',
     'How long the job that is next has waited; 0: none waits.',

@@ -67,6 +67,11 @@ export class Fleet {
     return record;
   }
 
+  /** Jobs that run, as of what was last heard of each child. */
+  get busy(): number {
+    return this.all.reduce((sum, { beat, jobs }) => sum + Math.max(beat?.busy ?? 0, jobs.length), 0);
+  }
+
   /** As the registry shows them, with this host's times. */
   get records(): ChildRecord[] {
     return this.#state().slots.flatMap((slot) => this.#recordsOf(slot));

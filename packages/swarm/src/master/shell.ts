@@ -42,7 +42,8 @@ import { LostHosts } from './lost-hosts.js';
 import { Narrator } from './narrator.js';
 import { type MasterView, type Onlooker, Onlookers } from './onlookers.js';
 import { Reports } from './reports.js';
-import { listenToSignals } from './signals.js';
+import { SignalNarrator } from './signal-narrator.js';
+import { hasTerminal, listenToSignals } from './signals.js';
 import { UsualDurations } from './usual-durations.js';
 import { Watchdogs } from './watchdogs.js';
 
@@ -78,6 +79,7 @@ export class MasterShell {
   readonly #parts: MasterParts;
   readonly #log: Logger;
   readonly #narrator: Narrator;
+  readonly #signalNarrator: SignalNarrator;
   readonly #reporter: Reporter;
   readonly #debts: Debts;
   readonly #lostHosts: LostHosts;
@@ -112,6 +114,12 @@ export class MasterShell {
     this.#parts = parts;
     this.#log = log;
     this.#narrator = new Narrator(log);
+    this.#signalNarrator = new SignalNarrator(log, {
+      jobs: () => this.#fleet.busy,
+      drainTimeoutMs: config.drainTimeoutMs,
+      pid: parts.info.pid,
+      hasTerminal: hasTerminal(),
+    });
     this.#onlookers = new Onlookers(parts.onlookers ?? [], log);
     this.#debts = new Debts(parts.orphans);
     const { drainTimeoutMs, bootTimeoutMs, stuckAfterMs, stuckKillAfterMs, stuckKillMindsLocks } = config;
@@ -286,12 +294,9 @@ export class MasterShell {
   }
 
   #onSignal(event: SupervisorEvent, signal: NodeJS.Signals): void {
-    const { phase, roll } = this.#state;
+    const before = this.#state;
     this.#enqueue(event);
-    const now = this.#state.phase;
-    if (roll === 'none' && this.#state.roll !== 'none') this.#log.info('rolling', { signal });
-    else if (event.type === 'stopForced') this.#log.warn('stopping now', { signal });
-    else if (now !== phase) this.#log.info(now === 'stopped' ? 'stopping' : now, { signal });
+    this.#signalNarrator.acted(event, signal, before, this.#state);
   }
 
   #enqueue(event: SupervisorEvent): void {

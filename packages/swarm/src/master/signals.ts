@@ -12,6 +12,10 @@ export interface SignalListener {
   onDump(): void;
 }
 
+export function hasTerminal(): boolean {
+  return STANDARD_STREAMS.some((fd) => isatty(fd));
+}
+
 /**
  * @returns stops to tell of signals. They are still taken: a master that has stopped has notices to send and a server to
  *   stop, and is not to be ended in the middle of that by one signal more.

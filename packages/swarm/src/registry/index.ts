@@ -8,6 +8,7 @@ import { type LimiterStatus, readLimits, type StatusRedis } from '../limiter/sta
 import type { RedisClient } from '../redis/connect.js';
 import { type DeathQuery, type DeathsReading, readDeaths } from './deaths.js';
 import { type DumpQuery, type DumpsReading, readDumps } from './dumps.js';
+import { readSnapshotHere } from './gone-masters.js';
 import { checkNamespace, DEFAULT_NAMESPACE } from './keys.js';
 import type { RegistryCommand } from './orders.js';
 import { type QueueLag, queueLags } from './queues.js';
@@ -18,7 +19,6 @@ import {
   jobsOf,
   type RegistryClient,
   type RegistrySnapshot,
-  readSnapshot,
   type SnapshotOptions,
   slowJobsOf,
 } from './reader.js';
@@ -102,7 +102,7 @@ export interface RegistryOptions {
  * await registry.close();
  * ```
  *
- * Connects at the first call. Every method but `send` takes two round trips, and rejects with a `SwarmError`
+ * Connects at the first call. Every method but `send` takes two round trips (four while a master that was killed on this host is not 15 s gone), and rejects with a `SwarmError`
  * within about 5 s when Redis cannot be used. Entries that are malformed are left out.
  */
 export class Registry {
@@ -116,7 +116,7 @@ export class Registry {
     this.#options = options;
   }
 
-  /** Masters, by host and start, each with its children; `stale: true` when one has not beaten for 15 s. */
+  /** Masters, by host and start, each with its children; `stale: true` when one has not beaten for 15 s, or is gone from this host. */
   async masters(): Promise<MasterRecord[]> {
     return (await this.snapshot()).masters;
   }
@@ -149,7 +149,7 @@ export class Registry {
    * what they get. Counts are null for queues that are not on the Redis of the registry.
    */
   queues(): Promise<QueueLag[]> {
-    return this.#read(async (client) => queueLags(client, await readSnapshot(client, this.namespace)));
+    return this.#read(async (client) => queueLags(client, await readSnapshotHere(client, this.namespace)));
   }
 
   /** How processes of all masters ended, the newest first; by default without those that left as told. */
@@ -182,7 +182,7 @@ export class Registry {
 
   /** Masters with Redis's time of the reading, which ages are to be counted from, and what was skipped. */
   snapshot(options: SnapshotOptions = {}): Promise<RegistrySnapshot> {
-    return this.#read((client) => readSnapshot(client, this.namespace, options));
+    return this.#read((client) => readSnapshotHere(client, this.namespace, options));
   }
 
   /**

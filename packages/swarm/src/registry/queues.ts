@@ -13,6 +13,8 @@ interface QueueCounts {
   waiting: number | null;
   active: number | null;
   delayed: number | null;
+  /** Jobs that BullMQ keeps as failed: `removeOnFail` of the app says how many, by default all. */
+  failed: number | null;
   /** How long the job that is next has waited, ms; null also where none waits. */
   oldestWaitMs: number | null;
   paused: boolean | null;
@@ -45,6 +47,7 @@ const UNKNOWN: QueueCounts = {
   waiting: null,
   active: null,
   delayed: null,
+  failed: null,
   oldestWaitMs: null,
   paused: null,
 };
@@ -116,6 +119,7 @@ async function countsOf(
       ['zcard', key('prioritized')],
       ['llen', key('active')],
       ['zcard', key('delayed')],
+      ['zcard', key('failed')],
       ['hexists', key('meta'), 'paused'],
       // next is the last of a list, and the first of the prioritized
       ['lindex', key('wait'), '-1'],
@@ -124,13 +128,14 @@ async function countsOf(
     ],
     warnings,
   );
-  const [wait, paused, prioritized, active, delayed, isPaused, ...next] = replies;
+  const [wait, paused, prioritized, active, delayed, failed, isPaused, ...next] = replies;
   const ids = next.flat().filter((id): id is string => typeof id === 'string');
   const sinceMs = await waitingSince(client, ids.map(key), warnings);
   return {
     waiting: (numberOf(wait) ?? 0) + (numberOf(paused) ?? 0) + (numberOf(prioritized) ?? 0),
     active: numberOf(active),
     delayed: numberOf(delayed),
+    failed: numberOf(failed),
     oldestWaitMs: sinceMs === null ? null : Math.max(0, redisTimeMs - sinceMs),
     paused: isPaused === 1,
   };

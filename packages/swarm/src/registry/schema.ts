@@ -131,7 +131,7 @@ export interface MasterRecord {
   generation: number;
   startedAtMs: number;
   beatAtMs: number;
-  /** No beat for 15 s: the master, or its link to Redis, is gone. */
+  /** No beat for 15 s: the master, or its link to Redis, is gone. Or its process is, as far as the host that reads can see. */
   stale: boolean;
   tag: string;
   version: string;

@@ -1,7 +1,8 @@
 /** Carries out a public command: one order a master, and what came of each. */
 import { type Answer, type CapturedFile, COMMAND_DEADLINE_MS, sendCommand } from './commands.js';
+import { readSnapshotHere } from './gone-masters.js';
 import { type Order, ordersOf, type RegistryCommand } from './orders.js';
-import { type RegistryClient, readSnapshot } from './reader.js';
+import type { RegistryClient } from './reader.js';
 import type { Target } from './target.js';
 
 export interface CommandResult {
@@ -31,7 +32,7 @@ export async function sendToAll(
   command: RegistryCommand,
   { deadlineMs = COMMAND_DEADLINE_MS, onAnswer }: CommandOptions = {},
 ): Promise<CommandResult[]> {
-  const { masters } = await readSnapshot(client, namespace);
+  const { masters } = await readSnapshotHere(client, namespace);
   const orders = ordersOf(command, masters);
   const send = async ({ target, command }: Order): Promise<CommandResult> => {
     const { state, message, dumps, file } = await sendCommand(client, command, {

@@ -67,7 +67,7 @@ function identityOf({ master, child }: Target): string {
 function isStale({ master, child }: Target, word: string): SwarmError {
   const who = child ? `the master of ${JSON.stringify(word)}, ${master.identity},` : master.identity;
   return noTarget(
-    `${who} is stale: no beat for 15 s or more, so nobody would take the command; it, or its link to Redis, is gone`,
+    `${who} is stale: its process is gone, or it has not beaten for 15 s or more, so nobody would take the command`,
   );
 }
 
