@@ -14,7 +14,7 @@ import type { PumpQueue } from './pump-queue.js';
 /** What is known of queues without jobs is taken for true for so long while no place is free … */
 const STALE_MS = 50;
 /** … and renewed from this age on without that anybody waits for it. */
-const RENEW_MS = 5;
+const RENEW_MS = 20;
 /** Others look by themselves as often as that. */
 const TOLD_MS = 6_000;
 /** A longer one would fire at once. */
