@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import type { MasterRecord } from '../../packages/swarm/dist/registry/schema.js';
 import { completed } from '../support/jobs.js';
-import { killMarked, MARK } from '../support/processes.js';
+import { killMarked, MARK, markedProcesses } from '../support/processes.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import { appPath, BIN } from '../support/swarm.js';
 import { TestTerminal, whyNoTmux } from '../support/tmux.js';
@@ -27,7 +27,12 @@ describe('in a terminal', { concurrency: 2, skip: whyNoTmux() ?? false }, () => 
   async function foreground(t: TestContext): Promise<Foreground> {
     const trial = new Trial(t, redis);
     const mark = trial.namespace;
-    t.after(() => killMarked(mark));
+    t.after(() =>
+      waitFor('nobody is left', () => {
+        killMarked(mark);
+        return markedProcesses(mark).length === 0;
+      }),
+    );
     const terminal = await TestTerminal.open(t, {
       width: 220,
       height: 50,
