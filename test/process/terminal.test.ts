@@ -1,4 +1,4 @@
-/** A master in the foreground of a terminal: Ctrl-C, Ctrl-C twice, Ctrl-Z, and a stop by the shell with fg. */
+/** A master in the foreground of a terminal: Ctrl-C twice, Ctrl-Z, the end of its shell, and a stop with fg. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import type { MasterRecord } from '../../packages/swarm/dist/registry/schema.js';
@@ -104,6 +104,15 @@ describe('in a terminal', { concurrency: 2, skip: whyNoTmux() ?? false }, () => 
     process.kill(pid, 'SIGCONT');
     await terminal.shows('it takes jobs again', (screen) => screen.includes(`runs ${next}`));
     assert.match(terminal.screen, /running signal=SIGCONT/);
+  });
+
+  it('the end of its shell is a stop and no roll', async (t) => {
+    const { trial, terminal } = await foreground(t);
+    terminal.endShell();
+    await waitFor('it has left, its child and its entry too', async () => {
+      const [entry] = await redis.client.keys(`swarm:{${trial.namespace}}:master:*`);
+      return entry === undefined && markedProcesses(trial.namespace).length === 0;
+    });
   });
 
   it('after a stop by the shell, fg goes on with the same child and no alarm, and says for how long', async (t) => {
