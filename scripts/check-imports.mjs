@@ -15,13 +15,13 @@ const sourceRoot = join(root, 'packages/swarm/src');
 /** Files at the top of src that make up a part. Each folder is a part of its own name. */
 const PART_OF_FILE = [
   [
-    /^(errors|protocol|death|units|suggest|identity|log|output-sink|child-options|statm|secrets|watchdog-protocol|line-reader|dump|duration-sketch)\.ts$/,
+    /^(active-job|errors|protocol|death|units|suggest|identity|log|output-sink|child-options|statm|secrets|watchdog-protocol|line-reader|dump|duration-sketch)\.ts$/,
     'shared',
   ],
   [/^(config|config-.*|options?|option-.*|app-path)\.ts$/, 'config'],
   [/^(app|app-check|index)\.ts$/, 'api'],
   [/^swarm(-options)?\.ts$/, 'embed'],
-  [/^(cli|command-line|command-table|help|lost-terminal)\.ts$/, 'cli'],
+  [/^(cli|command-line|command-table|completion|help|lost-terminal)\.ts$/, 'cli'],
   [/^master\.ts$/, 'master'],
 ];
 
@@ -37,7 +37,7 @@ const MAY_IMPORT = {
   redis: ['shared', 'process'],
   registry: ['shared', 'redis', 'limiter/status.ts', 'process/proc.ts', 'types:config'],
   limiter: ['shared', 'redis', 'child/bullmq.ts', 'types:fetch', 'types:api'],
-  fetch: ['shared', 'limiter', 'types:api', 'types:child'],
+  fetch: ['shared', 'limiter', 'redis/ioredis.ts', 'types:api', 'types:child'],
   recovery: ['shared', 'limiter', 'child/bullmq.ts', 'types:child', 'types:registry'],
   child: [
     'shared',
@@ -93,7 +93,38 @@ const NEVER_LOADS = [
     lazily: false,
     why: 'an unmodified program brings its own, or none',
   },
-  { from: /^child\//, target: /^(winston|yargs)(\/|$)/, lazily: true, why: 'every child would pay for it' },
+  {
+    from: /^child\//,
+    target:
+      /^(winston|yargs|yargs-parser|zod|pidusage)(\/|$)|^(commands|doctor|http|master|platform|registry|supervisor)\//,
+    lazily: true,
+    why: 'every child would pay for it',
+  },
+  {
+    from: /^child\/(preload|runtime)\.ts$/,
+    target: /^child\/(captures|dump-taker|main-inspector|source-maps)\.ts$/,
+    lazily: false,
+    why: 'most children never need it',
+  },
+  {
+    from: /^child\/watchdog-thread\.ts$/,
+    target: /^(fetch|limiter|recovery|redis)\/|^(child\/(runtime|workers)|protocol)\.ts$/,
+    lazily: true,
+    why: 'the thread is one more heap in every child',
+  },
+  {
+    from: /^(cli|command-line)\.ts$/,
+    target:
+      /^(yargs|ioredis|winston|pidusage|zod)(\/|$)|^(master\.ts|(commands|doctor|http|master|registry)\/(?!screen\.ts|registry-options\.ts))/,
+    lazily: false,
+    why: 'a command loads what it is about, and `--version` nothing',
+  },
+  {
+    from: /^commands\/(?!run\.ts)[^/]+\.ts$|^registry\//,
+    target: /^(winston|pidusage)(\/|$)|^master\.ts$/,
+    lazily: false,
+    why: 'only a master has a log and children',
+  },
   {
     from: /^index\.ts$/,
     target: /^(ioredis|winston|yargs|pidusage)(\/|$)|^(master|config|options)(\.ts|\/)/,
@@ -107,6 +138,8 @@ const NEVER_LOADS = [
     why: 'user code and BullMQ run in children alone, so that nothing of theirs takes the master down',
   },
 ];
+
+const COMMON_JS = /^(bullmq|ioredis|pidusage|winston)(\/|$)/;
 
 const problems = [];
 const graph = readGraph();
@@ -134,6 +167,7 @@ for (const { from, target, lazily, why } of NEVER_LOADS) {
   }
 }
 
+checkCommonJs();
 checkDashboard();
 
 for (const problem of new Set(problems)) console.error(problem);
@@ -164,6 +198,16 @@ function pathTo(start, forbidden, lazily) {
     }
   }
   return null;
+}
+
+/** An `import` of such a package reads it twice, see redis/ioredis.ts. */
+function checkCommonJs() {
+  for (const [file, imports] of graph) {
+    for (const { target, kind, isImport } of imports) {
+      if (kind !== 'type' && isImport && COMMON_JS.test(target))
+        problems.push(`${file}: imports '${target}', which is CommonJS: take it by createRequire()`);
+    }
+  }
 }
 
 /** The dashboard is a reader like any other: what it needs is public. */
@@ -205,10 +249,16 @@ function importsOf(text) {
   const declared = code.matchAll(
     /^\s*(?:import|export)\s+(type\s+)?(?:[\w*{][^'";]*?\sfrom\s+)?['"]([^'"]+)['"]/gm,
   );
-  const called = code.matchAll(/(\btypeof\s+)?\b(?:import|require)\(\s*['"]([^'"]+)['"]\s*\)/g);
+  const called = code.matchAll(/(\btypeof\s+)?\b(import|require)\(\s*['"]([^'"]+)['"]\s*\)/g);
   return [
-    ...[...declared].map(([, type, specifier]) => ({ specifier, kind: type ? 'type' : 'static' })),
-    ...[...called].map(([, type, specifier]) => ({ specifier, kind: type ? 'type' : 'lazy' })),
+    ...[...declared].map(([, type, specifier]) => {
+      return { specifier, kind: type ? 'type' : 'static', isImport: true };
+    }),
+    ...[...called].map(([, type, how, specifier]) => {
+      // a `require` is one of the module's own first lines
+      const kind = type ? 'type' : how === 'require' ? 'static' : 'lazy';
+      return { specifier, kind, isImport: how === 'import' };
+    }),
   ];
 }
 

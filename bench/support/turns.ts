@@ -1,7 +1,8 @@
 /**
- * Processes that do the same jobs by turns of a few hundredths of a second, all others stopped meanwhile (SIGSTOP). So each
- * has the machine for itself, and what else happens to the machine – others on its host take half of it for a second
- * now and then – happens to all of them.
+ * Processes that do the same jobs by turns of a quarter of a second, all others stopped meanwhile (SIGSTOP). So each has the
+ * machine for itself, and what else happens to the machine – others on its host take half of it for seconds – happens
+ * to all of them. Not shorter: what a process has sent before it is stopped Redis does for it outside of its turn,
+ * which is more for whoever has more under way.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { TestRedis } from '../../../test/dist/support/redis.js';
@@ -10,7 +11,7 @@ import type { Fetcher } from './fetcher.js';
 const ADD_AT_ONCE = 2_000;
 const POLL_MS = 2;
 const MAX_SILENCE_MS = 60_000;
-const TURN_MS = 60;
+const TURN_MS = 250;
 /** With less than this part of the jobs left, queues run dry. */
 const ENOUGH_LEFT = 0.1;
 

@@ -4,13 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { logicalCwd } from './app-path.js';
-import {
-  type CommandLine,
-  isCompletionRequest,
-  parseCommandLine,
-  printCompletionScript,
-  printCompletions,
-} from './command-line.js';
+import { type CommandLine, isCompletionRequest, parseCommandLine } from './command-line.js';
 import type { RegistryCommandOptions } from './commands/registry-options.js';
 import { type Screen, terminalScreen } from './commands/screen.js';
 import { type LoadConfigInput, loadConfig, loadConfigWithoutApp, loadSharedOptions } from './config.js';
@@ -24,7 +18,7 @@ const LAST_OUTPUT_MS = 1_000;
 
 async function main(args: readonly string[]): Promise<number> {
   if (isCompletionRequest(args)) {
-    await printCompletions(args);
+    await (await import('./completion.js')).printCompletions(args);
     return EXIT.ok;
   }
   const line = parseCommandLine(args);
@@ -132,7 +126,7 @@ async function dispatch(line: CommandLine): Promise<number> {
       return redisCommand({ action, force: line.switches.has('force'), ...(await registryOptions(line)) });
     }
     case 'completion':
-      printCompletionScript();
+      (await import('./completion.js')).printCompletionScript();
       return EXIT.ok;
   }
 }

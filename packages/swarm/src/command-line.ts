@@ -1,12 +1,12 @@
 /**
- * Arguments → what is asked for, with nothing done yet. yargs splits and types them; which command, which
- * options it has and what to say about the others is decided here from the two tables, because a typo
- * deserves a better answer than "unknown argument".
+ * Arguments → what is asked for, with nothing done yet. yargs' own parser splits and types them; which command,
+ * which options it has and what to say about the others is decided here from the two tables, because a typo
+ * deserves a better answer than "unknown argument". The whole of yargs is for completion alone
+ * (`completion.ts`): to load it takes as long as all else that a command loads.
  */
-import yargs, { type Argv, type Options } from 'yargs';
+import parse, { type Options } from 'yargs-parser';
 import { COMMAND_NAMES, type CommandName, type CommandRow, commandRow, isCommand } from './command-table.js';
 import { usageError } from './errors.js';
-import type { OptionRow } from './option-row.js';
 import type { RawFlags } from './option-sources.js';
 import { OPTION_NAMES, type OptionName, optionRow, shownFlag } from './options.js';
 import { didYouMean, nearest } from './suggest.js';
@@ -34,10 +34,24 @@ export interface CommandLine {
 
 type Parsed = Record<string, unknown> & { _: (string | number)[] };
 
+/** Of the parser; what completes must split arguments alike. */
+export const PARSER_CONFIGURATION = {
+  'boolean-negation': true,
+  'camel-case-expansion': false,
+  'dot-notation': false,
+  'greedy-arrays': false,
+  'parse-numbers': false,
+  'parse-positional-numbers': false,
+  'populate--': true,
+  'strip-aliased': true,
+} as const;
+
 /** @throws SwarmError with exit code 64 */
 export function parseCommandLine(args: readonly string[]): CommandLine {
   if (args[0] === 'help') return parseCommandLine([...args.slice(1), '--help']);
-  const parsed = parser(joinDashed(args)).parseSync() as Parsed;
+  const { argv, error } = parse.detailed(joinDashed(args), parserOptions());
+  if (error) throw usageError('SWARM_BAD_USAGE', error.message);
+  const parsed = argv as Parsed;
   const words = parsed._.map(String);
   const named = isCommand(words[0]);
   const command = isCommand(words[0]) ? words[0] : 'run';
@@ -89,84 +103,22 @@ export function isCompletionRequest(args: readonly string[]): boolean {
   return args.includes('--get-yargs-completions');
 }
 
-/** yargs prints the answer itself, one word a line. */
-export async function printCompletions(args: readonly string[]): Promise<void> {
-  await parser(args, true).parseAsync();
-}
-
-export function printCompletionScript(): void {
-  parser([]).showCompletionScript();
-}
-
-/** @param completes knows the words that a command takes, which else are left as they are */
-function parser(args: readonly string[], completes = false): Argv {
-  const instance = yargs([...args])
-    .scriptName('swarm')
-    .detectLocale(false)
-    .exitProcess(false)
-    .help(false)
-    .version(false)
-    .fail((message, error) => {
-      throw error ?? usageError('SWARM_BAD_USAGE', message);
-    })
-    .parserConfiguration({
-      'boolean-negation': true,
-      'camel-case-expansion': false,
-      'dot-notation': false,
-      'greedy-arrays': false,
-      'parse-numbers': false,
-      'parse-positional-numbers': false,
-      'populate--': true,
-      'strip-aliased': true,
-    })
-    .options(yargsOptions(OPTION_NAMES, false))
-    .options({
-      help: { alias: 'h', boolean: true, describe: 'show help' },
-      version: { alias: 'v', boolean: true, describe: 'show the version' },
-    });
-  for (const command of COMMAND_NAMES) {
-    const { describe, options, switches, values, words } = commandRow(command);
-    const word = completes && words.length > 0 ? ' [word]' : '';
-    instance.options(yargsSwitches(switches, false)).options(yargsValues(values, false));
-    // which command it is needs no yargs, and it would lay out a help text for each that it knows
-    if (!completes) continue;
-    instance.command(command + word, describe, (inner: Argv) => {
-      if (word !== '') inner.positional('word', { choices: words });
-      return inner
-        .options(yargsOptions(options, true))
-        .options(yargsSwitches(switches, true))
-        .options(yargsValues(values, true));
-    });
+/** The parser's table: every flag of every command, since options may stand before the command. */
+function parserOptions(): Options {
+  const boolean = ['help', 'version'];
+  const string: string[] = [];
+  const array: string[] = [];
+  const alias: Record<string, string[]> = { help: ['h'], version: ['v'] };
+  for (const { flag, kind, alias: short } of OPTION_NAMES.map(optionRow)) {
+    (kind === 'switch' ? boolean : string).push(flag);
+    if (kind === 'list') array.push(flag);
+    if (short !== undefined) alias[flag] = [short];
   }
-  return instance;
-}
-
-/** All are known at the top, where options may stand before the command, but not global: a command has its own. */
-function yargsOptions(names: readonly OptionName[], global: boolean): Record<string, Options> {
-  return Object.fromEntries(
-    names.map((name) => [optionRow(name).flag, yargsOption(optionRow(name), global)]),
-  );
-}
-
-function yargsOption(row: OptionRow, global: boolean): Options {
-  const option: Options = { describe: row.describe, global };
-  if (row.alias !== undefined) option.alias = row.alias;
-  if (row.kind === 'switch') option.boolean = true;
-  else option.string = true;
-  if (row.kind === 'list') option.array = true;
-  return option;
-}
-
-function yargsSwitches(switches: CommandRow['switches'], global: boolean): Record<string, Options> {
-  return Object.fromEntries(
-    Object.entries(switches).map(([name, describe]) => [name, { boolean: true, describe, global }]),
-  );
-}
-
-function yargsValues(values: CommandRow['values'], global: boolean): Record<string, Options> {
-  return Object.fromEntries(
-    Object.entries(values).map(([name, [, describe]]) => [name, { string: true, describe, global }]),
-  );
+  for (const { switches, values } of COMMAND_NAMES.map(commandRow)) {
+    boolean.push(...Object.keys(switches));
+    string.push(...Object.keys(values));
+  }
+  return { boolean, string, array, alias, configuration: PARSER_CONFIGURATION };
 }
 
 /** `--node-arg --expose-gc` → `--node-arg=--expose-gc`: to yargs, what begins with a dash is no value. */

@@ -7,7 +7,8 @@
  * Nothing printed can forge a line or drive the operator's terminal: control characters come out escaped.
  * Only colours (SGR sequences) of a child's text are let through, and only to a terminal.
  */
-import winston from 'winston';
+import { createRequire } from 'node:module';
+import type * as Winston from 'winston';
 import type { LogFormat, LogLevel } from './config.js';
 import type { Dropped } from './output-sink.js';
 import { maskSecrets } from './secrets.js';
@@ -58,15 +59,19 @@ const COLORS: Record<LogLevel, string> = { error: '31', warn: '33', info: '32', 
 /** These come before the message, in this order: the shape that operators grep for. */
 const CHILD_FIELDS = ['slot', 'generation', 'pid'];
 
+// why not by import: see redis/ioredis.ts
+const require = createRequire(import.meta.url);
+const winston: typeof Winston = require('winston');
+
 /** Where winston's formats leave the finished line. */
 const MESSAGE = Symbol.for('message');
 
 interface TransportOptions {
-  log(info: winston.Logform.TransformableInfo, next: () => void): void;
+  log(info: Winston.Logform.TransformableInfo, next: () => void): void;
 }
 // winston exports the class under this name; its types know it only as `transport`, and as a namespace.
 const { Transport } = winston as unknown as {
-  Transport: new (options: TransportOptions) => winston.transport;
+  Transport: new (options: TransportOptions) => Winston.transport;
 };
 
 export function createLogger(options: LoggerOptions): Logger {

@@ -19,8 +19,8 @@ import { isSameProcess, rawHostName, readBootId, readPidNamespace, readStartTick
 import { orphansOf } from './recovery/predecessors.js';
 import { checkRedis } from './redis/checks.js';
 import { type ConnectionRole, connect, type RedisClient } from './redis/connect.js';
-import { type EmbeddedServer, startEmbedded } from './redis/embedded.js';
-import { EmbeddedKeeper } from './redis/keeper.js';
+import type { EmbeddedServer } from './redis/embedded.js';
+import type { EmbeddedKeeper } from './redis/keeper.js';
 import { resolveRedis } from './redis/resolve.js';
 import { stateDirectory } from './redis/state.js';
 import { addressOf, parseRedisUrl, redactUrl, redisIdOf } from './redis/url.js';
@@ -97,6 +97,11 @@ function warnAtStart(config: Config, log: Logger): void {
   for (const { code, message } of warnings) log.warn(message, { code });
 }
 
+async function startOwnRedis(log: Logger): Promise<EmbeddedServer> {
+  const { startEmbedded } = await import('./redis/embedded.js');
+  return startEmbedded({ stateDir: stateDirectory(), log: (level, text) => log[level](text) });
+}
+
 interface UsableRedis {
   client: RedisClient;
   /** Another connection, for commands that block. */
@@ -114,10 +119,7 @@ async function withRedis(
   loaderArguments(config.app);
   if (config.jemalloc) findJemalloc();
   const choice = resolveRedis({ redis: config.redis, env: process.env, pid: process.pid });
-  const embedded =
-    choice.kind === 'embedded'
-      ? await startEmbedded({ stateDir: stateDirectory(), log: (level, text) => log[level](text) })
-      : null;
+  const embedded = choice.kind === 'embedded' ? await startOwnRedis(log) : null;
   const url = choice.kind === 'embedded' ? (embedded as EmbeddedServer).url : choice.url;
   mastersHere += 1;
   const name = `${CLIENT_NAME}-${process.pid}${mastersHere > 1 ? `.${mastersHere}` : ''}`;
@@ -128,7 +130,10 @@ async function withRedis(
   let keeper: EmbeddedKeeper | null = null;
   try {
     const { version } = await check(client, url, config, log);
-    if (embedded) keeper = new EmbeddedKeeper(client, stateDirectory(), log);
+    if (embedded) {
+      const { EmbeddedKeeper } = await import('./redis/keeper.js');
+      keeper = new EmbeddedKeeper(client, stateDirectory(), log);
+    }
     log.info(
       embedded
         ? 'Redis: an embedded one, as none was named (--redis URL or REDIS_URL names another)'

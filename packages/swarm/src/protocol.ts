@@ -7,7 +7,10 @@
  * Written without a schema library: every child loads this file, and a child should cost little more
  * than the program that runs in it.
  */
+import { type ActiveJob, isActiveJob } from './active-job.js';
 import { MAX_BUCKET } from './duration-sketch.js';
+
+export type { ActiveJob } from './active-job.js';
 
 /** A BullMQ `Worker` that runs in a child, as much as anybody else needs to find its jobs. */
 export interface WorkerInfo {
@@ -29,15 +32,6 @@ export interface WorkerInfo {
 export interface LockTimes {
   durationMs: number;
   renewMs: number;
-}
-
-/** A job that a child runs now. */
-export interface ActiveJob {
-  queue: string;
-  id: string;
-  name: string;
-  /** Epoch ms. */
-  startedAtMs: number;
 }
 
 /** What a child says of itself once a second. Counters are since the child's start. */
@@ -356,7 +350,6 @@ const isWorkerInfo = record({
 const isStarted: Check = (value) => {
   return Array.isArray(value) && value.length === 2 && isString(value[0]) && isCount(value[1]);
 };
-export const isActiveJob = record({ queue: isString, id: isString, name: isString, startedAtMs: isCount });
 const isBucketCount: Check = (value) => {
   if (!Array.isArray(value) || value.length !== 2) return false;
   const [bucket, count] = value as unknown[];

@@ -4,7 +4,7 @@
  * in, on both sides. Written without a schema library, as protocol.ts is, and for the same reason.
  */
 
-import { type ActiveJob, isActiveJob } from './protocol.js';
+import { type ActiveJob, isActiveJob } from './active-job.js';
 
 /** The thread's end of the pipe, in the child. */
 export const WATCHDOG_FD = 4;

@@ -9,6 +9,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -42,6 +43,25 @@ after(async () => {
   for (const pid of pids) if (isAlive(pid)) process.kill(pid, 'SIGKILL');
   rmSync(root, { recursive: true, force: true });
 });
+// a runner that is ended does not wait for the above
+process.on('exit', () => {
+  for (const pid of pidsIn(root)) process.kill(pid, 'SIGKILL');
+  rmSync(root, { recursive: true, force: true });
+});
+
+/** Processes that have their working directory there, as embedded servers have; none where there is no /proc. */
+function pidsIn(directory: string): number[] {
+  if (!existsSync('/proc/self/cwd')) return [];
+  return readdirSync('/proc').flatMap((name) => {
+    try {
+      return /^\d+$/.test(name) && readlinkSync(`/proc/${name}/cwd`).startsWith(directory)
+        ? [Number(name)]
+        : [];
+    } catch {
+      return [];
+    }
+  });
+}
 
 const logged: string[] = [];
 const log = (level: string, message: string) => void logged.push(`${level} ${message}`);
@@ -87,6 +107,7 @@ function otherMaster(stateDir: string): {
     setInterval(() => {}, 1000);`;
   const child = spawn(process.execPath, ['--input-type=module', '-e', script, stateDir], {
     stdio: ['ignore', 'pipe', 'inherit'],
+    cwd: root,
   });
   cleanups.push(() => child.kill('SIGKILL'));
   const started = new Promise<{ pid: number; url: string; reused: boolean }>((resolve, reject) => {

@@ -1,6 +1,5 @@
 /** The registry that a command's options name. */
 import { redisError } from '../errors.js';
-import { embeddedUrl, stateDirectory } from '../redis/embedded.js';
 import { parseRedisUrl, redactUrl } from '../redis/url.js';
 import { Registry } from '../registry/index.js';
 import type { RegistrySnapshot } from '../registry/reader.js';
@@ -9,6 +8,7 @@ import type { RegistryCommandOptions } from './registry-options.js';
 /** The URL, password included, of the Redis that is named, else of the embedded one, which must run. */
 export async function redisUrlOf({ redis }: Pick<RegistryCommandOptions, 'redis'>): Promise<string> {
   if (redis !== null && redis !== 'embedded') return redis;
+  const { embeddedUrl, stateDirectory } = await import('../redis/embedded.js');
   const stateDir = stateDirectory();
   const url = await embeddedUrl(stateDir);
   if (url !== null) return url;

@@ -7,7 +7,7 @@
  * is called in an unexpected way, or while Redis may not have the script, is ioredis's own.
  */
 import { createHash } from 'node:crypto';
-import { Command, type Redis } from 'ioredis';
+import { Command, type Redis } from '../redis/ioredis.js';
 
 /** What BullMQ calls them, before a colon and its version. */
 const ENCODED: readonly string[] = ['moveToFinished', 'moveToActive'];

@@ -14,7 +14,12 @@
  * kept file is then that of the dead one, and would say "no such process" for ever.
  */
 import { readFile } from 'node:fs/promises';
-import pidusage from 'pidusage';
+import { createRequire } from 'node:module';
+import type Pidusage from 'pidusage';
+
+// why not by import: see redis/ioredis.ts
+const require = createRequire(import.meta.url);
+const pidusage: typeof Pidusage = require('pidusage');
 
 export interface Sample {
   rssBytes: number | null;
@@ -80,7 +85,7 @@ export class Sampler {
 
   async #sampleOne(
     pid: number,
-    usage: pidusage.Status | null,
+    usage: Pidusage.Status | null,
     limitBytes = Number.POSITIVE_INFINITY,
   ): Promise<Sample> {
     if (usage === null) return this.#sampleUnknown(pid);
@@ -120,7 +125,7 @@ export function parseRollup(text: string): { rssBytes: number; pssBytes: number 
 const SILENT = 'PIDUSAGE_SILENT';
 let hasAsked = false;
 
-async function readUsage(pids: readonly number[]): Promise<Record<string, pidusage.Status | null>> {
+async function readUsage(pids: readonly number[]): Promise<Record<string, Pidusage.Status | null>> {
   if (pids.length === 0) return {};
   // It runs `getconf` before its first answer, goes on with the usual values where that fails, and prints an error
   // as well: so it does when a platform's TERM to the whole group ends that too.

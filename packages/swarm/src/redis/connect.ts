@@ -8,7 +8,8 @@
  *   TCP alone would take a quarter of an hour to notice).
  * - `blocking` and `jobs` connections keep commands until Redis is back.
  */
-import { Cluster, type ClusterOptions, Redis, type RedisOptions } from 'ioredis';
+import type { ClusterOptions, RedisOptions } from 'ioredis';
+import { Cluster, Redis } from './ioredis.js';
 import type { RedisTarget } from './url.js';
 
 export type RedisClient = Redis | Cluster;

@@ -5,7 +5,7 @@
  * name our configuration file. Authenticates by hand: ioredis only prints a warning when a server has no password.
  */
 import { realpathSync } from 'node:fs';
-import { Redis } from 'ioredis';
+import { Redis } from './ioredis.js';
 import { codeOf } from './lock.js';
 import { parseInfo } from './ready.js';
 import type { Settings } from './state.js';

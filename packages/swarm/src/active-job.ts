@@ -1,0 +1,17 @@
+/** Apart from the other messages' parts: the watchdog thread tells of such jobs, and loads little else. */
+
+/** A job that a child runs now. */
+export interface ActiveJob {
+  queue: string;
+  id: string;
+  name: string;
+  /** Epoch ms. */
+  startedAtMs: number;
+}
+
+export function isActiveJob(value: unknown): value is ActiveJob {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
+  const { queue, id, name, startedAtMs } = value as Record<string, unknown>;
+  const areTexts = [queue, id, name].every((text) => typeof text === 'string');
+  return areTexts && typeof startedAtMs === 'number' && Number.isFinite(startedAtMs) && startedAtMs >= 0;
+}
