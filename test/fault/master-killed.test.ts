@@ -5,6 +5,7 @@ import type { DeathRecord } from '../../packages/swarm/dist/death.js';
 import { completed, noneActive, tokenOf } from '../support/jobs.js';
 import { isAlive } from '../support/processes.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
+import { appPath } from '../support/swarm.js';
 import { fullIt } from '../support/tier.js';
 import { Trial } from '../support/trial.js';
 import { waitFor } from '../support/wait.js';
@@ -105,6 +106,16 @@ describe('the master is killed', { concurrency: 3 }, () => {
     const held = deaths.flatMap(({ jobs }) => jobs);
     assert.deepEqual(held.map(({ id }) => id).toSorted(), ids.toSorted());
     assert.ok(held.every(({ outcome }) => outcome === 'released'));
+  });
+
+  it('before its child could hear of it: the child goes all the same', async (t) => {
+    const trial = new Trial(t, redis);
+    const swarm = trial.start(1, { args: [`--node-arg=--import=${appPath('wait-for-orphanage.mjs')}`] });
+    const { pid = 0 } = await swarm.line('spawned');
+    const killedAtMs = Date.now();
+    swarm.kill('SIGKILL');
+    await gone(t, [pid], killedAtMs, 30_000);
+    await trial.nothingLost(new Map());
   });
 
   fullIt('while a child still drains: the successor leaves it its job', async (t) => {

@@ -1,9 +1,9 @@
-/** A master in the foreground of a terminal: Ctrl-C, Ctrl-C twice, Ctrl-Z, and a stop by the shell with fg. */
+/** A master in the foreground of a terminal: Ctrl-C twice, Ctrl-Z, the end of its shell, and a stop with fg. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import type { MasterRecord } from '../../packages/swarm/dist/registry/schema.js';
 import { completed } from '../support/jobs.js';
-import { killMarked, MARK } from '../support/processes.js';
+import { killMarked, MARK, markedProcesses } from '../support/processes.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import { appPath, BIN } from '../support/swarm.js';
 import { TestTerminal, whyNoTmux } from '../support/tmux.js';
@@ -27,7 +27,12 @@ describe('in a terminal', { concurrency: 2, skip: whyNoTmux() ?? false }, () => 
   async function foreground(t: TestContext): Promise<Foreground> {
     const trial = new Trial(t, redis);
     const mark = trial.namespace;
-    t.after(() => killMarked(mark));
+    t.after(() =>
+      waitFor('nobody is left', () => {
+        killMarked(mark);
+        return markedProcesses(mark).length === 0;
+      }),
+    );
     const terminal = await TestTerminal.open(t, {
       width: 220,
       height: 50,
@@ -99,6 +104,15 @@ describe('in a terminal', { concurrency: 2, skip: whyNoTmux() ?? false }, () => 
     process.kill(pid, 'SIGCONT');
     await terminal.shows('it takes jobs again', (screen) => screen.includes(`runs ${next}`));
     assert.match(terminal.screen, /running signal=SIGCONT/);
+  });
+
+  it('the end of its shell is a stop and no roll', async (t) => {
+    const { trial, terminal } = await foreground(t);
+    terminal.endShell();
+    await waitFor('it has left, its child and its entry too', async () => {
+      const [entry] = await redis.client.keys(`swarm:{${trial.namespace}}:master:*`);
+      return entry === undefined && markedProcesses(trial.namespace).length === 0;
+    });
   });
 
   it('after a stop by the shell, fg goes on with the same child and no alarm, and says for how long', async (t) => {

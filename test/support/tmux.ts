@@ -73,6 +73,11 @@ export class TestTerminal {
     return this.#run('display-message', '-p', '#{pane_current_command}').trim();
   }
 
+  /** As a window that is closed, but that nobody is told of it first. */
+  endShell(): void {
+    process.kill(Number(this.#run('display-message', '-p', '#{pane_pid}').trim()), 'SIGKILL');
+  }
+
   async shows(
     what: string,
     condition: (screen: string) => boolean,

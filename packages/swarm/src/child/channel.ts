@@ -10,7 +10,9 @@ export class Channel {
       const parsed = parseMasterMessage(raw);
       if (parsed.kind === 'message') onMessage(parsed.message);
     });
-    process.once('disconnect', onMasterGone);
+    // it may have gone before there was anybody to hear of it
+    if (process.connected) process.once('disconnect', onMasterGone);
+    else setImmediate(onMasterGone);
     process.channel?.unref();
     // the app's own listeners would hold the channel open from here on; that is its choice
   }

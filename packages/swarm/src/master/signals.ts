@@ -4,6 +4,8 @@ import type { SupervisorEvent } from '../supervisor/events.js';
 
 /** Within this, a second INT is an echo of the first: terminals and supervisors send several. */
 const SECOND_INT_AFTER_MS = 1_000;
+/** HUP comes before a terminal whose session has ended is seen to be closed (some ms; a busy machine takes longer). */
+const TERMINAL_CLOSES_MS = 250;
 const STANDARD_STREAMS = [0, 1, 2];
 
 export interface SignalListener {
@@ -36,8 +38,11 @@ export function listenToSignals(listener: SignalListener): () => void {
     SIGCONT: (signal) => listener.onEvent({ type: 'resumeRequested', slot: null }, signal),
     SIGHUP: (signal) => {
       // a terminal that closed is none any more, and takes its programs with it
-      const closed = terminals.some((fd) => !isatty(fd));
-      listener.onEvent({ type: closed ? 'stopRequested' : 'rollRequested' }, signal);
+      const closed = (): boolean => terminals.some((fd) => !isatty(fd));
+      const judge = (): void =>
+        listener.onEvent({ type: closed() ? 'stopRequested' : 'rollRequested' }, signal);
+      if (terminals.length === 0 || closed()) judge();
+      else setTimeout(judge, TERMINAL_CLOSES_MS).unref();
     },
     SIGUSR2: (signal) => listener.onEvent({ type: 'rollRequested' }, signal),
     SIGTTIN: () => listener.onDump(),
