@@ -15,7 +15,7 @@ const sourceRoot = join(root, 'packages/swarm/src');
 /** Files at the top of src that make up a part. Each folder is a part of its own name. */
 const PART_OF_FILE = [
   [
-    /^(active-job|errors|protocol|death|units|suggest|identity|log|output-sink|child-options|statm|secrets|watchdog-protocol|line-reader|dump|duration-sketch)\.ts$/,
+    /^(active-job|errors|protocol|death|units|suggest|identity|log|output-sink|child-options|statm|secrets|controls|watchdog-protocol|line-reader|dump|duration-sketch)\.ts$/,
     'shared',
   ],
   [/^(config|config-.*|options?|option-.*|app-path)\.ts$/, 'config'],
