@@ -20,6 +20,7 @@ import { orphansOf } from './recovery/predecessors.js';
 import { checkRedis } from './redis/checks.js';
 import { type ConnectionRole, connect, type RedisClient } from './redis/connect.js';
 import type { EmbeddedServer } from './redis/embedded.js';
+import { explainFailure } from './redis/failure.js';
 import type { EmbeddedKeeper } from './redis/keeper.js';
 import { resolveRedis } from './redis/resolve.js';
 import { stateDirectory } from './redis/state.js';
@@ -182,7 +183,9 @@ async function supervise(config: Config, redis: UsableRedis, around: Surrounding
   const { log, onlookers = [], listensToSignals = true } = around;
   const info = masterInfo(config, redis.url);
   const writer = new RegistryWriter(redis.client, config.namespace);
-  const { masters } = await readSnapshot(redis.client, config.namespace);
+  const { masters } = await readSnapshot(redis.client, config.namespace).catch((error: unknown) => {
+    throw explainFailure(error, redactUrl(redis.url)).error;
+  });
   const predecessors = findPredecessors(masters, info, (pid, startTicks) => !isSameProcess(pid, startTicks));
   for (const { identity, children } of predecessors) {
     log.warn('a master that ran on this host left jobs behind; they are released', {

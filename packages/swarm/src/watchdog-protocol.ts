@@ -8,6 +8,8 @@ import { type ActiveJob, isActiveJob } from './active-job.js';
 
 /** The thread's end of the pipe, in the child. */
 export const WATCHDOG_FD = 4;
+/** Of a child's jobs, so many can be named while its loop stands. */
+export const BOARD_PLACES = 64;
 /** A longer line is none of ours. */
 export const MAX_LINE_BYTES = 512 * 1_024;
 

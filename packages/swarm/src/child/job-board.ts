@@ -6,8 +6,8 @@
  * nothing of it, or at worst a text that does not parse.
  */
 import type { DumpJob } from '../dump.js';
+import { BOARD_PLACES } from '../watchdog-protocol.js';
 
-const PLACES = 64;
 const PLACE_BYTES = 512;
 const LENGTH_BYTES = Int32Array.BYTES_PER_ELEMENT;
 const HEADER_BYTES = Int32Array.BYTES_PER_ELEMENT;
@@ -18,10 +18,10 @@ export type BoardMemory = SharedArrayBuffer;
 
 /** The main thread's side. */
 export class JobBoard {
-  readonly memory: BoardMemory = new SharedArrayBuffer(HEADER_BYTES + PLACES * PLACE_BYTES);
+  readonly memory: BoardMemory = new SharedArrayBuffer(HEADER_BYTES + BOARD_PLACES * PLACE_BYTES);
   readonly #left = new Int32Array(this.memory, 0, 1);
   readonly #places = placesIn(this.memory);
-  readonly #free = Array.from({ length: PLACES }, (_, index) => PLACES - 1 - index);
+  readonly #free = Array.from({ length: BOARD_PLACES }, (_, index) => BOARD_PLACES - 1 - index);
   readonly #encoder = new TextEncoder();
 
   /** @returns for `end` */
@@ -69,7 +69,7 @@ function parseJob(text: string): DumpJob[] {
 }
 
 function placesIn(memory: BoardMemory): { length: Int32Array; bytes: Uint8Array }[] {
-  return Array.from({ length: PLACES }, (_, index) => {
+  return Array.from({ length: BOARD_PLACES }, (_, index) => {
     const at = HEADER_BYTES + index * PLACE_BYTES;
     return {
       length: new Int32Array(memory, at, 1),

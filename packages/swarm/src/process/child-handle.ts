@@ -8,7 +8,7 @@ import type { ChildProcess } from 'node:child_process';
 import { Duplex } from 'node:stream';
 import type { ActiveJob, Beat, ChildMessage, JobRef, MasterMessage, WorkerInfo } from '../protocol.js';
 import { parseChildMessage, wrap } from '../protocol.js';
-import { WATCHDOG_FD, type WatchdogMessage } from '../watchdog-protocol.js';
+import { BOARD_PLACES, WATCHDOG_FD, type WatchdogMessage } from '../watchdog-protocol.js';
 import { heapOomLine, isAbort } from './exit-cause.js';
 import type { Forked } from './fork.js';
 import { forwardOutput, LastLines } from './output.js';
@@ -100,7 +100,16 @@ export class ChildHandle {
 
   /** Jobs it was last known to run. */
   get jobs(): readonly ActiveJob[] {
-    return this.#jobsSeen ?? this.beat?.jobs ?? [];
+    const seen = this.#jobsSeen;
+    const told = this.beat?.jobs ?? [];
+    if (seen === null) return told;
+    if (seen.length < BOARD_PLACES) return seen;
+    // there may be more than it has places for
+    const isSeen = (job: ActiveJob): boolean =>
+      seen.some(({ queue, id, startedAtMs }) => {
+        return queue === job.queue && id === job.id && startedAtMs === job.startedAtMs;
+      });
+    return [...seen, ...told.filter((job) => !isSeen(job))];
   }
 
   /** What its watchdog has seen in its hands: a loop that stood still since a job's first moment sent no beat of it. */
