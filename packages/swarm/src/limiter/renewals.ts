@@ -1,9 +1,9 @@
 /**
- * Leases of this process, renewed at a third of their length, all of one limiter in one call. A lease that could
+ * Leases of this process, renewed at a third of their length, many of one limiter in one call. A lease that could
  * not be renewed for its whole length, or that others were given meanwhile, is lost.
  */
 import type { HeldLease } from './held-lease.js';
-import type { Operations } from './operations.js';
+import { MAX_IDS, type Operations } from './operations.js';
 
 /** Renewals that are due soon are not worth a call of their own. */
 const TOGETHER = 1 / 12;
@@ -47,13 +47,13 @@ export class Renewals {
     const { definition, id, terms } = lease;
     const { isHeld, sentAtMs } = await this.#operations.confirm(definition, id, terms.leaseMs);
     // it ended, but perhaps nobody else has it
-    if (!isHeld) return lease.isOver || this.renew([lease]);
+    if (!isHeld) return lease.isOver || this.#renew([lease]);
     lease.validUntilMs = sentAtMs + terms.leaseMs;
     return true;
   }
 
-  /** Resolves to whether they are still held; rejects if nobody can say. */
-  async renew(leases: readonly HeldLease[]): Promise<boolean> {
+  /** At most MAX_IDS of one limiter. Resolves to whether they are still held; rejects if nobody can say. */
+  async #renew(leases: readonly HeldLease[]): Promise<boolean> {
     const [first] = leases;
     if (!first) return true;
     const ids = leases.map(({ id }) => id);
@@ -89,13 +89,18 @@ export class Renewals {
         this.#lose(lease, 'Redis did not answer');
       } else if (!entry.underWay && entry.dueAtMs - lease.terms.leaseMs * TOGETHER <= nowMs) {
         const { name } = lease.definition;
-        due.set(name, [...(due.get(name) ?? []), entry]);
+        const entries = due.get(name);
+        if (entries) entries.push(entry);
+        else due.set(name, [entry]);
         nextMs = Math.min(nextMs, lease.validUntilMs);
       } else {
         nextMs = Math.min(nextMs, entry.underWay ? lease.validUntilMs : entry.dueAtMs);
       }
     }
-    for (const entries of due.values()) void this.#renewDue(entries);
+    for (const entries of due.values()) {
+      for (let at = 0; at < entries.length; at += MAX_IDS)
+        void this.#renewDue(entries.slice(at, at + MAX_IDS));
+    }
     if (nextMs !== Number.POSITIVE_INFINITY) this.#wakeAt(Math.max(nextMs, nowMs + 1));
   }
 
@@ -103,7 +108,7 @@ export class Renewals {
     for (const entry of entries) entry.underWay = true;
     let nextInMs = RETRY_MS;
     try {
-      await this.renew(entries.map(({ lease }) => lease));
+      await this.#renew(entries.map(({ lease }) => lease));
       nextInMs = Number.POSITIVE_INFINITY;
     } catch {
       // tried again until the lease is over

@@ -4,14 +4,12 @@
  * in whom time has made room for: whose lease ended with its owner, or whose rate has room again.
  */
 import type { Definition } from './definition.js';
-import type { AcquireMode, Operations } from './operations.js';
+import { type AcquireMode, MAX_IDS, type Operations } from './operations.js';
 import type { Waiter } from './waiter.js';
 
 /** Nothing that was missed stays missed for longer. */
 const LOOK_AT_LATEST_MS = 5_000;
 const RETRY_MS = 1_000;
-/** Asked about in one call. */
-const MAX_IDS = 500;
 
 interface Queue {
   definition: Definition;
