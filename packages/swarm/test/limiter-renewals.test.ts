@@ -50,4 +50,38 @@ describe('renewals of leases', () => {
     );
     for (const lease of renewals.leases) renewals.remove(lease);
   });
+
+  it('of one that was granted for a moment come before that is over', async () => {
+    const { renewals, hold } = scene(30_000, async (_, sentAtMs) => ({ lost: [], sentAtMs }));
+    const lease = hold(1, 1_000);
+    renewals.add(lease);
+    const endsAtMs = performance.now() + 1_000;
+    await until(() => lease.validUntilMs > endsAtMs, 'it is renewed');
+    assert.ok(!lease.isLost);
+    renewals.remove(lease);
+  });
+
+  it('that are not due yet, or failed, do not keep a lease beyond its end', async () => {
+    const { renewals, hold } = scene(30_000, () => Promise.reject(new Error('gone')));
+    const lease = hold(1, 300);
+    renewals.add(lease);
+    await until(() => lease.signal.aborted, 'it is lost');
+    assert.match(String(lease.signal.reason), /it was not renewed in time/);
+    assert.deepEqual(renewals.leases, []);
+  });
+
+  it('of one that has been confirmed are due at a third of its length', async () => {
+    let renewed = 0;
+    const { renewals, hold } = scene(6_000, async (_, sentAtMs) => {
+      renewed += 1;
+      return { lost: [], sentAtMs };
+    });
+    const lease = hold(1, 1_000);
+    renewals.add(lease);
+    assert.ok(await renewals.confirm(lease));
+    const confirmedAtMs = performance.now();
+    await until(() => renewed > 0, 'it is renewed');
+    assert.ok(performance.now() - confirmedAtMs > 1_200, 'no sooner than need be');
+    renewals.remove(lease);
+  });
 });

@@ -227,7 +227,7 @@ describe('limiters', () => {
   });
 
   it('renew a lease for as long as the work goes on', async () => {
-    const limiter = Limiter.concurrent(unique(), 1, { lockTimeoutMs: 200 });
+    const limiter = Limiter.concurrent(unique(), 1, { lockTimeoutMs: 900 });
     await limiter.withinLimit(async ({ signal }) => {
       const first = await scoresOf(`swarm:limit:{${limiter.name}}:held`);
       await until(async () => {
