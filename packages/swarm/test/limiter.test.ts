@@ -316,6 +316,20 @@ describe('limiters', () => {
     other.disconnect();
   });
 
+  it('wait on a connection of their own where the client keeps no commands', async (t) => {
+    const other = new Redis({ port: redis.port, enableOfflineQueue: false, maxRetriesPerRequest: 0 });
+    t.after(() => other.disconnect());
+    await until(() => other.status === 'ready', 'it is connected');
+    const limiter = Limiter.concurrent(unique(), 1, { redis: other, waitTimeoutMs: LONG_MS });
+    const { opened, open } = gate();
+    const first = limiter.withinLimit(() => opened);
+    const second = limiter.withinLimit(() => 'second');
+    await until(async () => (await limiter.status()).waiting === 1, 'one waits');
+    open();
+    await first;
+    assert.equal(await second, 'second');
+  });
+
   it('are reset: counts, leases, but not those who wait', async () => {
     const limiter = Limiter.concurrent(unique(), 1, { waitTimeoutMs: LONG_MS });
     const { opened, open } = gate();
