@@ -305,7 +305,7 @@ describe('swarm roll, recycle and scale', { concurrency: 3 }, () => {
       'its last beat is written',
       async () => (await redis.client.hincrby(key, 'beatAtMs', -15_500)) > 0,
     );
-    await refuses(trial, ['stop', gone], /SWARM_NO_TARGET: .* is stale: no beat for 15 s or more/);
+    await refuses(trial, ['stop', gone], /SWARM_NO_TARGET: .* is stale: .*has not beaten for 15 s or more/);
     await does(trial, ['quiet', host], /: quiet done: 0\/1 up, 1 quiet\n$/);
     second.kill('SIGCONT');
     await second.line('command', { type: 'roll' });

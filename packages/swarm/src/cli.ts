@@ -8,6 +8,7 @@ import { type CommandLine, isCompletionRequest, parseCommandLine } from './comma
 import type { RegistryCommandOptions } from './commands/registry-options.js';
 import { type Screen, terminalScreen } from './commands/screen.js';
 import { type LoadConfigInput, loadConfig, loadConfigWithoutApp, loadSharedOptions } from './config.js';
+import { escapeControls } from './controls.js';
 import { EXIT, SwarmError } from './errors.js';
 import { helpText } from './help.js';
 import { mindLostTerminals } from './lost-terminal.js';
@@ -179,7 +180,10 @@ function report(error: unknown, args: readonly string[]): number {
   const known = error instanceof SwarmError;
   const code = known ? error.code : 'SWARM_INTERNAL';
   const message = error instanceof Error ? error.message : String(error);
-  const say = (text: string): void => void process.stderr.write(`${maskSecrets(text)}\n`);
+  // names from a registry, a server's answer and an app's own words may be in it
+  const plain = (line: string): string => escapeControls(line, 'strip');
+  const say = (text: string): void =>
+    void process.stderr.write(`${maskSecrets(text).split(/\r?\n/).map(plain).join('\n')}\n`);
   say(`swarm: ${code}: ${message}`);
   if (error instanceof Error && (!known || debugging(args))) {
     say(`${error.stack}`);

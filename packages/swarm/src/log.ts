@@ -10,6 +10,7 @@
 import { createRequire } from 'node:module';
 import type * as Winston from 'winston';
 import type { LogFormat, LogLevel } from './config.js';
+import { escapeControls, escapeJson } from './controls.js';
 import type { Dropped } from './output-sink.js';
 import { maskSecrets } from './secrets.js';
 
@@ -187,33 +188,7 @@ function isoClock(): () => string {
   };
 }
 
-/** JSON on one line without any control character: `stringify` leaves DEL and the C1 block as they are. */
+/** On one line. */
 function toJson(value: LogFields | string): string {
-  const json = JSON.stringify(value);
-  return CONTROL.test(json) ? json.replace(CONTROLS, (control) => `\\u00${toHex(control)}`) : json;
-}
-
-const CONTROL = /\p{Cc}/u;
-const CONTROLS = /\p{Cc}/gu;
-const CONTROL_BUT_TAB = /[^\P{Cc}\t]/u;
-/** A control character but tab, with what makes an SGR sequence of it if it is ESC. */
-const CONTROLS_AND_SGR = /[^\P{Cc}\t](\[[\d;:]*m)?/gu;
-
-/** Control characters but tab as `\xNN`; newlines as `\n`. Colours: escaped like the rest, dropped, or kept and ended. */
-export function escapeControls(text: string, colors: 'escape' | 'strip' | 'keep' = 'escape'): string {
-  if (!CONTROL_BUT_TAB.test(text)) return text;
-  let hasColor = false;
-  const escaped = text.replace(CONTROLS_AND_SGR, (match: string, sgr: string | undefined) => {
-    const control = match.charAt(0);
-    if (control === '\u001b' && sgr !== undefined && colors !== 'escape') {
-      hasColor = true;
-      return colors === 'keep' ? match : '';
-    }
-    return `${control === '\n' ? '\\n' : `\\x${toHex(control)}`}${sgr ?? ''}`;
-  });
-  return hasColor && colors === 'keep' ? `${escaped}\u001b[0m` : escaped;
-}
-
-function toHex(control: string): string {
-  return control.charCodeAt(0).toString(16).padStart(2, '0');
+  return escapeJson(JSON.stringify(value));
 }

@@ -120,6 +120,8 @@ export interface DeathNotice {
   pinned: JobRef | null;
   /** Jobs that fail now, an attempt charged; missing: none. */
   givenUp?: GivenUpJob[];
+  /** Others of its jobs were put back before; missing: none were. */
+  isPartlySwept?: boolean;
 }
 
 /** Deaths that a job was present at. */
@@ -391,6 +393,7 @@ const MASTER_FIELDS: Fields<MasterMessage> = {
         waiting: listOf(isJobRef),
         pinned: nullOr(isJobRef),
         givenUp: optional(listOf(isGivenUpJob)),
+        isPartlySwept: optional(isBoolean),
       }),
     ),
     quarantineAfter: nullOr(isCount),

@@ -235,6 +235,37 @@ describe('release of a dead child', () => {
     assert.deepEqual(world.settled, [owner]);
   });
 
+  it('of a predecessor is asked of every child, and is partial where none of them works for its queues', () => {
+    const world = new World([
+      { name: 'mail', count: 2 },
+      { name: 'img', count: 2 },
+    ]);
+    for (const slot of [0, 1, 2, 3]) world.ready(slot);
+    for (const [owner, server] of [
+      ['served', world.identityAt(3)],
+      ['unserved', undefined],
+    ] as const) {
+      world.feed({ type: 'predecessorFound', owner });
+      const asked = new Set<string>();
+      for (let at = 0; at < 80; at += 1) {
+        const by = world.asked.get(owner);
+        if (by !== undefined) {
+          world.asked.delete(owner);
+          asked.add(by);
+          const unserved = by === server ? [] : ['pictures'];
+          world.feed({ type: 'releaseAnswered', releaseId: owner, by, error: null, unserved });
+        }
+        world.tick(250);
+      }
+      assert.equal(asked.size, 4, owner);
+    }
+    const settled = world.effects.filter((effect) => effect.type === 'settle');
+    assert.deepEqual(settled, [
+      { type: 'settle', owner: 'served', isPartial: false },
+      { type: 'settle', owner: 'unserved', isPartial: true },
+    ]);
+  });
+
   it('is asked of a ready sibling at once, and swept again after 1 s and 5 s', () => {
     const world = new World();
     for (const slot of [0, 1, 2]) world.ready(slot);
@@ -303,10 +334,10 @@ describe('release of a dead child', () => {
   it('is not named at a stop for a child that was never ready', () => {
     const world = new World();
     world.ready(0);
-    world.exit(1);
+    const owner = world.exit(1) as string;
     world.feed({ type: 'stopRequested' });
     world.obey();
-    assert.deepEqual([world.exits, world.left], [['stopped'], []]);
+    assert.deepEqual([world.exits, world.left, world.settled], [['stopped'], [], [owner]]);
   });
 
   it('is named at a stop for each child that could not hand back, and no sibling did it', () => {

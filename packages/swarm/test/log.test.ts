@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { escapeControls } from '../dist/controls.js';
 import {
   createLogger,
-  escapeControls,
   formatJson,
   formatPretty,
   type LogEntry,

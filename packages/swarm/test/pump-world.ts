@@ -105,24 +105,31 @@ export class SimRedis {
     if (delayMs === 0) {
       queue.wait.push(job);
       this.#markJobs(job.queue);
-      return;
+    } else {
+      queue.delayed.push({ job, atMs: this.world.nowMs + delayMs });
+      queue.delayed.sort((a, b) => a.atMs - b.atMs);
+      this.#markDelayed(job.queue);
     }
-    queue.delayed.push({ job, atMs: this.world.nowMs + delayMs });
-    queue.delayed.sort((a, b) => a.atMs - b.atMs);
-    this.mark({ queue: job.queue, dueAtMs: queue.delayed[0]?.atMs ?? 0 });
+    this.#serveWaiters();
   }
 
   pause(at: number, isPaused: boolean): void {
     const queue = this.queue(at);
     queue.isPaused = isPaused;
     if (isPaused) queue.marker.clear();
-    else if (queue.wait.length > 0) this.mark({ queue: at, dueAtMs: 0 });
+    else if (queue.wait.length > 0) this.#mark({ queue: at, dueAtMs: 0 });
     else this.#markDelayed(at);
+    this.#serveWaiters();
   }
 
-  mark({ queue, dueAtMs }: Mark): void {
-    this.queue(queue).marker.set(dueAtMs === 0 ? '0' : '1', dueAtMs);
+  mark(mark: Mark): void {
+    this.#mark(mark);
     this.#serveWaiters();
+  }
+
+  /** As in a script: whoever waits is served when that is over, and of one marker that was set twice, one. */
+  #mark({ queue, dueAtMs }: Mark): void {
+    this.queue(queue).marker.set(dueAtMs === 0 ? '0' : '1', dueAtMs);
   }
 
   fetch(at: number): { job: SimJob | null; reply: Reply } {
@@ -132,9 +139,10 @@ export class SimRedis {
     const job = (isOpen && queue.wait.shift()) || null;
     if (job) {
       queue.active.add(job);
-      this.mark({ queue: at, dueAtMs: 0 });
-      return { job, reply: { job: true, limitedMs: 0, dueAtMs: 0 } };
+      this.#mark({ queue: at, dueAtMs: 0 });
     }
+    this.#serveWaiters();
+    if (job) return { job, reply: { job: true, limitedMs: 0, dueAtMs: 0 } };
     return { job, reply: { job: false, limitedMs: 0, dueAtMs: isOpen ? (queue.delayed[0]?.atMs ?? 0) : 0 } };
   }
 
@@ -175,12 +183,12 @@ export class SimRedis {
 
   #markJobs(at: number): void {
     const queue = this.queue(at);
-    if (!queue.isPaused && queue.active.size < queue.cap) this.mark({ queue: at, dueAtMs: 0 });
+    if (!queue.isPaused && queue.active.size < queue.cap) this.#mark({ queue: at, dueAtMs: 0 });
   }
 
   #markDelayed(at: number): void {
     const [first] = this.queue(at).delayed;
-    if (first) this.mark({ queue: at, dueAtMs: first.atMs });
+    if (first) this.#mark({ queue: at, dueAtMs: first.atMs });
   }
 
   #serveWaiters(): void {

@@ -12,9 +12,10 @@ import { ownerOf, pathOf } from './stack-trace.js';
 
 /** The comment that names the map is at the end of a file. */
 const TAIL_BYTES = 4 * 1_024;
-/** A larger one is not worth the time, nor the thread's small heap. */
+/** Larger files are not worth the time. */
 const MAX_MAP_BYTES = 6 * 1_024 * 1_024;
-const MAX_FILES = 12;
+/** Of all maps that are kept: 3 MB of mappings fill the thread's small heap, and it would end. */
+const MAX_MAPPINGS_LENGTH = 1_000_000;
 const COMMENT = /[#@] sourceMappingURL=([^\s'"*]+)\s*(?:\*\/)?\s*$/;
 const INLINE = /^data:application\/json[^,]*?(;base64)?,(.*)$/s;
 
@@ -22,12 +23,14 @@ interface FoundMap {
   map: SourceMap;
   /** Relative sources are relative to it. */
   directory: string;
+  mappingsLength: number;
 }
 
 export class SourceMaps {
   readonly #ownRoot: string;
   /** By file; null: there is none. */
   readonly #maps = new Map<string, FoundMap | null>();
+  #mappingsLeft = MAX_MAPPINGS_LENGTH;
 
   constructor(ownRoot: string) {
     this.#ownRoot = ownRoot;
@@ -52,7 +55,8 @@ export class SourceMaps {
   #mapOf(file: string): FoundMap | null {
     const known = this.#maps.get(file);
     if (known !== undefined) return known;
-    const found = this.#maps.size < MAX_FILES ? readMap(file) : null;
+    const found = readMap(file, this.#mappingsLeft);
+    this.#mappingsLeft -= found?.mappingsLength ?? 0;
     this.#maps.set(file, found);
     return found;
   }
@@ -65,15 +69,16 @@ function sourcePath(source: string, directory: string): string {
   return afterScheme === undefined ? resolve(directory, source) : afterScheme.replace(/^\.\//, '');
 }
 
-function readMap(file: string): FoundMap | null {
+/** null: there is none, or a larger one than that. */
+function readMap(file: string, maxMappings: number): FoundMap | null {
   try {
     const tail = readTail(file);
     const reference = COMMENT.exec(tail)?.[1];
-    if (reference === undefined) return tail.trim().includes('\n') ? null : readInlineMap(file);
+    if (reference === undefined) return tail.trim().includes('\n') ? null : readInlineMap(file, maxMappings);
     const path = resolve(dirname(file), decodeURIComponent(reference));
-    if (reference.startsWith('data:')) return readInlineMap(file);
+    if (reference.startsWith('data:')) return readInlineMap(file, maxMappings);
     if (fs.statSync(path).size > MAX_MAP_BYTES) return null;
-    return mapOf(fs.readFileSync(path, 'utf8'), dirname(path));
+    return mapOf(fs.readFileSync(path, 'utf8'), dirname(path), maxMappings);
   } catch {
     // no such file, or no map: the frame stays as it is
     return null;
@@ -81,7 +86,7 @@ function readMap(file: string): FoundMap | null {
 }
 
 /** The comment of an inline map is longer than the tail: its whole file is read. */
-function readInlineMap(file: string): FoundMap | null {
+function readInlineMap(file: string, maxMappings: number): FoundMap | null {
   if (fs.statSync(file).size > MAX_MAP_BYTES) return null;
   const text = fs.readFileSync(file, 'utf8');
   const at = text.lastIndexOf('# sourceMappingURL=data:');
@@ -91,14 +96,19 @@ function readInlineMap(file: string): FoundMap | null {
   return mapOf(
     base64 ? Buffer.from(data, 'base64').toString('utf8') : decodeURIComponent(data),
     dirname(file),
+    maxMappings,
   );
 }
 
-function mapOf(text: string, directory: string): FoundMap {
+function mapOf(text: string, directory: string, maxMappings: number): FoundMap | null {
   const payload = JSON.parse(text) as SourceMapPayload;
+  // a map of maps has them in its parts
+  const mappingsLength = payload.mappings?.length ?? text.length;
+  if (mappingsLength > maxMappings) return null;
   const root = payload.sourceRoot ? resolve(directory, payload.sourceRoot) : directory;
   // texts of sources are the larger part of it
-  return { map: new SourceMap({ ...payload, sourceRoot: '', sourcesContent: [] }), directory: root };
+  const map = new SourceMap({ ...payload, sourceRoot: '', sourcesContent: [] });
+  return { map, directory: root, mappingsLength };
 }
 
 function readTail(file: string): string {

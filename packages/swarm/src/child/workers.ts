@@ -346,7 +346,8 @@ export class Workers {
     const held: HeldJob = {
       queue: worker.name,
       id: job.id ?? '',
-      name: job.name,
+      // one whose hash is gone from Redis, while its id still waits, has none; BullMQ runs it all the same
+      name: String(job.name ?? ''),
       startedAtMs: Date.now(),
       job,
       token,

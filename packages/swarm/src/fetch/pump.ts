@@ -226,6 +226,8 @@ export class Pump<Job> {
     }
     this.#signs.setTimer(at);
     if (job !== null) this.#turnSoon();
+    // one that came while this fetch took the last place
+    if (this.#free.length === 0) this.#signs.giveMarksBack();
     return job;
   }
 

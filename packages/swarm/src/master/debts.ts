@@ -14,6 +14,8 @@ export class Debts {
   /** Owners that used limiters, and may have held leases. */
   readonly #usedLimits = new Set<string>();
   #orphans: readonly Orphan[];
+  /** Predecessors of whose jobs some are in queues that nobody here works for. */
+  readonly #partial = new Set<string>();
 
   constructor(orphans: readonly Orphan[]) {
     this.#orphans = orphans;
@@ -51,8 +53,12 @@ export class Debts {
     return this.#deaths.get(owner) ?? null;
   }
 
-  swept(owner: string): void {
-    this.#deaths.delete(owner);
+  /** @param left queues that were not swept @param moved how many jobs were put back */
+  swept(owner: string, left: readonly string[], moved: number): void {
+    const death = this.#deaths.get(owner);
+    if (!death) return;
+    if (left.length === 0) this.#deaths.delete(owner);
+    else if (moved > 0) this.#deaths.set(owner, { ...death, isPartlySwept: true });
   }
 
   get list(): Owed[] {
@@ -69,14 +75,16 @@ export class Debts {
     return gone;
   }
 
-  /** @returns the predecessor that owes nothing any more by this, or null */
-  settle(owner: string): string | null {
+  /** @returns the predecessor that owes nothing any more by this, or nothing but what others have to do; or null */
+  settle(owner: string, isPartial: boolean): { master: string; isPartial: boolean } | null {
     this.#owed.delete(owner);
     this.#deaths.delete(owner);
     this.#usedLimits.delete(owner);
     const orphan = this.#orphans.find((other) => other.owner === owner);
     if (!orphan) return null;
+    const { master } = orphan;
+    if (isPartial) this.#partial.add(master);
     this.#orphans = this.#orphans.filter((other) => other !== orphan);
-    return this.#orphans.some(({ master }) => master === orphan.master) ? null : orphan.master;
+    return this.concerns(master) ? null : { master, isPartial: this.#partial.has(master) };
   }
 }

@@ -123,14 +123,17 @@ export class Exits {
     }
   }
 
-  /** All that it held is accounted for. */
-  settle(owner: string): void {
+  /** All that it held is accounted for; `isPartial`: as far as anybody here works for its queues. */
+  settle(owner: string, isPartial: boolean): void {
     const { debts, narrator, log, removeMaster } = this.#parts;
     narrator.releases.ended(owner);
-    const predecessor = debts.settle(owner);
+    const predecessor = debts.settle(owner, isPartial);
     if (!predecessor) return;
-    log.info('a predecessor is accounted for', { master: predecessor });
-    removeMaster(predecessor).catch(() => {
+    const { master } = predecessor;
+    if (predecessor.isPartial)
+      return log.info('a predecessor is left to masters that work for its queues', { master });
+    log.info('a predecessor is accounted for', { master });
+    removeMaster(master).catch(() => {
       // it expires by itself
     });
   }

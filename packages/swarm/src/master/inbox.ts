@@ -100,9 +100,9 @@ export class Inbox {
   /** The end of a release, or of a try. */
   #released(child: ChildHandle, message: Extract<ChildMessage, { type: 'released' }>): void {
     const { narrator, debts, deaths, ask } = this.#parts;
-    const { releaseId, error, unserved } = message;
+    const { releaseId, error, unserved, jobs } = message;
     narrator.released(child, message);
-    if (error === null) debts.swept(releaseId);
+    if (error === null) debts.swept(releaseId, unserved, jobs.length);
     deaths.released(message);
     ask({ type: 'releaseAnswered', releaseId, by: child.identity, error, unserved });
   }

@@ -190,6 +190,13 @@ export class Narrator {
     this.relayed(child, { type: 'log', level: 'warn', message: `watchdog: ${message}` });
   }
 
+  watchdogEnded(child: ChildHandle): void {
+    this.log.warn(
+      'its watchdog thread has ended: it works on, but nobody would see it stuck; swarm recycle gives its slot a new one',
+      where(child),
+    );
+  }
+
   malformed(child: ChildHandle, why: string): void {
     const kind = `malformed ${child.identity}`;
     this.#repeats.warn(kind, 'malformed message dropped', { ...where(child), why }, MAX_MALFORMED);

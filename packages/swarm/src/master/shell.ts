@@ -1,7 +1,8 @@
 /**
  * The effect shell around `decide`: whatever happens – a signal, a message, an exit, a timer – becomes
  * an event, one loop turns events into effects, and the effects are carried out here, or by the part that they are
- * about: the shell makes the parts and connects them. Handlers only enqueue. The master loads neither user code nor BullMQ, so that nothing of theirs can take it down.
+ * about: the shell makes the parts and connects them. Handlers only enqueue. The master loads neither user code nor
+ * BullMQ, so that nothing of theirs can take it down.
  */
 import type { Config, GroupConfig } from '../config.js';
 import { EXIT, type ExitCode } from '../errors.js';
@@ -148,6 +149,7 @@ export class MasterShell {
     this.#watchdogs = new Watchdogs({
       children: () => this.#fleet.all,
       ask: (event) => this.#enqueue(event),
+      onEnded: (child) => this.#narrator.watchdogEnded(child),
     });
     this.#reporter = new Reporter({
       writer,
@@ -353,7 +355,7 @@ export class MasterShell {
         return;
       }
       case 'settle':
-        return this.#exits.settle(effect.owner);
+        return this.#exits.settle(effect.owner, effect.isPartial);
       case 'announceExit':
         return this.#exits.announce(effect);
       case 'announceLeft':
@@ -441,9 +443,10 @@ export class MasterShell {
     try {
       const pids = this.#fleet.all.map(({ pid }) => pid);
       const samples = await this.#sampler.sample(pids, this.#limits.softBounds);
+      const living = new Set(this.#fleet.all.map(({ pid }) => pid));
       for (const [pid, sample] of samples) {
-        // a zombie has none; its last living sample says more
-        if (sample.rssBytes !== 0) this.#fleet.samples.set(pid, sample);
+        // one that is dead or a zombie has none; its last living sample says more
+        if (sample.rssBytes && living.has(pid)) this.#fleet.samples.set(pid, sample);
       }
       this.#deaths.look(this.#fleet.all, this.#fleet.samples);
       this.#limits.sampled();

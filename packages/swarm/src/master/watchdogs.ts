@@ -19,11 +19,15 @@ const ON_TIME_MS = 2_500;
 interface Heard {
   atMs: number;
   isBlocked: boolean;
+  /** At the last look its pipe had ended; with the process it does so too, a moment before its exit is heard of. */
+  hadEnded: boolean;
 }
 
 export interface WatchdogsParts {
   children: () => Iterable<ChildHandle>;
   ask: (event: SupervisorEvent) => void;
+  /** A watchdog has ended while its child goes on. */
+  onEnded: (child: ChildHandle) => void;
 }
 
 export class Watchdogs {
@@ -39,7 +43,7 @@ export class Watchdogs {
   /** Its watchdog has looked. */
   hear(child: ChildHandle, { kind, ...times }: Look): void {
     const wasBlocked = this.#heard.get(child.identity)?.isBlocked ?? false;
-    this.#heard.set(child.identity, { atMs: performance.now(), isBlocked: kind !== null });
+    this.#heard.set(child.identity, { atMs: performance.now(), isBlocked: kind !== null, hadEnded: false });
     if (kind !== null) return this.#ask(child, kind, times);
     const { slot, identity } = child;
     if (wasBlocked) this.#parts.ask({ type: 'childUnblocked', slot, identity });
@@ -53,6 +57,11 @@ export class Watchdogs {
     for (const child of this.#parts.children()) {
       const heard = this.#heard.get(child.identity);
       if (!heard || child.exit) continue;
+      if (child.watchdog?.hasEnded) {
+        if (heard.hadEnded) this.#hasEnded(child, heard);
+        heard.hadEnded = true;
+        continue;
+      }
       if (isLate) heard.atMs = nowMs;
       const silentMs = nowMs - heard.atMs;
       if (silentMs < SILENT_MS) continue;
@@ -65,6 +74,14 @@ export class Watchdogs {
 
   forget({ identity }: ChildHandle): void {
     this.#heard.delete(identity);
+  }
+
+  /** Its silence says nothing of the child any more. */
+  #hasEnded(child: ChildHandle, { isBlocked }: Heard): void {
+    const { slot, identity } = child;
+    this.#heard.delete(identity);
+    if (isBlocked) this.#parts.ask({ type: 'childUnblocked', slot, identity });
+    this.#parts.onEnded(child);
   }
 
   #ask({ slot, identity, workers }: ChildHandle, kind: BlockKind, times: Omit<Look, 'kind'>): void {

@@ -19,12 +19,16 @@ export interface WatchdogListener {
 export class WatchdogPipe {
   readonly #pipe: Duplex;
   #saidMalformed = false;
+  #hasEnded = false;
 
   constructor(pipe: Duplex, listener: WatchdogListener) {
     this.#pipe = pipe;
     const lines = new LineReader(MAX_LINE_BYTES);
     pipe.on('error', () => {
       // ECONNRESET and the like: the child is gone, which its exit tells
+    });
+    pipe.on('close', () => {
+      this.#hasEnded = true;
     });
     pipe.on('data', (chunk: Buffer) => {
       for (const line of lines.feed(chunk)) {
@@ -33,6 +37,11 @@ export class WatchdogPipe {
         else this.#malformed(listener);
       }
     });
+  }
+
+  /** Nobody is at its other end any more. */
+  get hasEnded(): boolean {
+    return this.#hasEnded;
   }
 
   send(order: WatchdogOrder): void {

@@ -56,7 +56,7 @@ export async function releaseHoldings(
   const patienceMs = new Set(served.map(({ holding }) => holding.redisId)).size > 1 ? OTHER_REDIS_MS : null;
   const all = await within(Promise.all(searches), patienceMs);
   const { death, quarantineAfter } = order;
-  const isComplete = all !== null && unserved.length === 0;
+  const isComplete = all !== null && unserved.length === 0 && !death?.isPartlySwept;
 
   const charges = searches.map(async (found) => {
     const own = await found;

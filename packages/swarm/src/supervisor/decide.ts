@@ -335,9 +335,11 @@ function endIfDone(before: SupervisorState, { state, effects }: Decision): Decis
   const after = killedAtStop === state.killedAtStop ? state : { ...state, killedAtStop };
   if (after.phase === 'stopping' && after.slots.length === 0) {
     // the later sweeps only make sure: what one of them has confirmed is left to no successor
-    const ends = after.releases.flatMap(({ sweepsDone, owner, wasReady }): Effect[] => {
-      if (sweepsDone > 0) return [{ type: 'settle', owner }];
-      return wasReady ? [{ type: 'announceLeft', owner, canSucceed: true }] : [];
+    const ends = after.releases.map(({ sweepsDone, owner, wasReady, isPartial }): Effect => {
+      if (sweepsDone > 0) return { type: 'settle', owner, isPartial };
+      // one that never was ready never held a job
+      if (!wasReady) return { type: 'settle', owner, isPartial: false };
+      return { type: 'announceLeft', owner, canSucceed: true };
     });
     const isLeft = after.leftAtStop || ends.some(({ type }) => type === 'announceLeft');
     const reason = exitReason(after, isLeft);
@@ -348,7 +350,7 @@ function endIfDone(before: SupervisorState, { state, effects }: Decision): Decis
   }
   if (after.slots.length > 0 && after.slots.every((slot) => slot.state === 'failed')) {
     // no child was ever ready, so none of them ever held a job
-    const settled = after.releases.map(({ owner }): Effect => ({ type: 'settle', owner }));
+    const settled = after.releases.map(({ owner }): Effect => ({ type: 'settle', owner, isPartial: false }));
     const exit: Effect = { type: 'exit', reason: 'app-failed' };
     return { state: { ...after, phase: 'stopped' }, effects: [...effects, ...settled, exit] };
   }

@@ -93,8 +93,8 @@ export type Effect =
       leavesFor: LeaveReason | null;
       restartInMs: number | null;
     }
-  /** Every sweep for `owner`'s jobs is confirmed: nothing is owed any more. */
-  | { type: 'settle'; owner: string }
+  /** Nothing is owed of `owner` any more: every sweep is confirmed; `isPartial`: but for queues that nobody works for. */
+  | { type: 'settle'; owner: string; isPartial: boolean }
   /** The master leaves, and what `owner` held is put back by nobody here; `canSucceed`: a successor can do it. */
   | { type: 'announceLeft'; owner: string; canSucceed: boolean }
   /** A replacement took its seat, or could not. */

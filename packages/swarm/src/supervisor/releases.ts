@@ -29,8 +29,9 @@ export function addRelease(
     dueAtMs: nowMs + (state.policy.sweepsAtMs[0] ?? 0),
     askedOf: null,
     failures: 0,
-    lastFailedBy: null,
+    failedBy: [],
     unservedSinceMs: null,
+    isPartial: false,
   };
   return { ...state, releases: [...state.releases, release] };
 }
@@ -47,24 +48,30 @@ export function answerRelease(
     if (error !== null) {
       const dueAtMs = nowMs + retryInMs(state.policy, release.failures);
       const failures = release.failures + 1;
-      return { ...release, askedOf: null, failures, lastFailedBy: by, dueAtMs };
+      return { ...release, askedOf: null, failures, failedBy: withLast(release.failedBy, by), dueAtMs };
     }
     if (unserved.length > 0) {
+      const failedBy = withLast(release.failedBy, by);
       const unservedSinceMs = release.unservedSinceMs ?? nowMs;
-      if (nowMs - unservedSinceMs < state.policy.unservedMs) {
-        const dueAtMs = nowMs + state.policy.releaseRetryMs;
-        return { ...release, askedOf: null, lastFailedBy: by, unservedSinceMs, dueAtMs };
+      const isAnyoneLeft = releasersOf(state.slots, release).some(
+        ({ identity }) => !failedBy.includes(identity),
+      );
+      if (isAnyoneLeft || nowMs - unservedSinceMs < state.policy.unservedMs) {
+        const dueAtMs = isAnyoneLeft ? nowMs : nowMs + state.policy.releaseRetryMs;
+        return { ...release, askedOf: null, failedBy, unservedSinceMs, dueAtMs };
       }
       if (release.sweepsDone === 0) effects.push(nobodyServes(release, unserved));
     }
+    const isPartial = unserved.length > 0;
     const sweepsDone = release.sweepsDone + 1;
     const nextAtMs = state.policy.sweepsAtMs[sweepsDone];
     if (nextAtMs === undefined) {
-      effects.push({ type: 'settle', owner: release.owner });
+      effects.push({ type: 'settle', owner: release.owner, isPartial });
       return null;
     }
     return {
       ...release,
+      isPartial,
       askedOf: null,
       failures: 0,
       sweepsDone,
@@ -115,11 +122,11 @@ export function stepReleases(
   const next = mapReleases(state, (release) => {
     if (release.dueAtMs === null || release.dueAtMs > nowMs) return release;
     const unanswered = release.askedOf;
-    const lastFailedBy = unanswered ?? release.lastFailedBy;
-    const by = chooseReleaser(state.slots, release, lastFailedBy);
-    if (!by) return { ...release, askedOf: null, lastFailedBy, dueAtMs: null };
+    const failedBy = unanswered === null ? release.failedBy : withLast(release.failedBy, unanswered);
+    const by = chooseReleaser(state.slots, { ...release, failedBy });
+    if (!by) return { ...release, askedOf: null, failedBy, dueAtMs: null };
     effects.push({ type: 'release', releaseId: release.id, owner: release.owner, by });
-    return { ...release, askedOf: by, lastFailedBy, dueAtMs: nowMs + state.policy.releaseAnswerMs };
+    return { ...release, askedOf: by, failedBy, dueAtMs: nowMs + state.policy.releaseAnswerMs };
   });
   return giveUpOldest(next, effects);
 }
@@ -135,26 +142,31 @@ function giveUpOldest(
   const message = 'cannot release: no child was there for it; what jobs are left wait for the stalled check';
   const ended = [...given].flatMap(({ owner }): Effect[] => [
     { type: 'log', level: 'warn', slot: null, message, fields: { owner } },
-    { type: 'settle', owner },
+    { type: 'settle', owner, isPartial: true },
   ]);
   const releases = state.releases.filter((release) => !given.has(release));
   return { state: { ...state, releases }, effects: [...effects, ...ended] };
 }
 
-/** Children that go on before children that leave, and last of all the one that failed at it. */
-function chooseReleaser(
-  slots: readonly Slot[],
-  release: Release,
-  lastFailedBy: string | null,
-): string | null {
-  const cost = (child: Child): number =>
-    (child.leavesFor !== null ? 1 : 0) + (child.identity === lastFailedBy ? 2 : 0);
-  const [best] = slots
-    .filter(({ group }) => release.group === null || group === release.group)
+function releasersOf(slots: readonly Slot[], { group }: Release): Child[] {
+  return slots
+    .filter((slot) => group === null || slot.group === group)
     .flatMap(childrenOf)
-    .filter(({ readyAtMs, canRelease, killedFor }) => readyAtMs !== null && canRelease && killedFor === null)
-    .sort((a, b) => cost(a) - cost(b));
+    .filter(({ readyAtMs, canRelease, killedFor }) => readyAtMs !== null && canRelease && killedFor === null);
+}
+
+/** Who has not failed at it before who has, longest ago; then children that go on before children that leave. */
+function chooseReleaser(slots: readonly Slot[], release: Release): string | null {
+  const failedAt = ({ identity }: Child): number => release.failedBy.indexOf(identity);
+  const leaves = ({ leavesFor }: Child): number => (leavesFor === null ? 0 : 1);
+  const [best] = releasersOf(slots, release).sort(
+    (a, b) => failedAt(a) - failedAt(b) || leaves(a) - leaves(b),
+  );
   return best?.identity ?? null;
+}
+
+function withLast(identities: readonly string[], last: string): string[] {
+  return [...identities.filter((identity) => identity !== last), last];
 }
 
 function mapReleases(state: SupervisorState, change: (release: Release) => Release | null): SupervisorState {

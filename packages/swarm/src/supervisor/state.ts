@@ -107,10 +107,12 @@ export interface Release {
   askedOf: string | null;
   /** In a row. */
   failures: number;
-  /** Who failed last: somebody else is asked first. */
-  lastFailedBy: string | null;
+  /** Who was asked and could not do all of it, the last one last: others are asked first. */
+  failedBy: readonly string[];
   /** Since when releasers say that they do not work for all of its queues; null: they do. */
   unservedSinceMs: number | null;
+  /** Nobody was found for some of its queues: what was there still is. */
+  isPartial: boolean;
 }
 
 export interface Policy extends StuckPolicy {
