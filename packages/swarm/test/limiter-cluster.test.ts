@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Cluster } from 'ioredis';
 import { Limiter } from '../dist/limiter/index.js';
 import { readLimits } from '../dist/limiter/status.js';
 import { startCluster, type TestCluster } from './redis-cluster.js';
@@ -57,6 +58,19 @@ describe('limiters on a Redis Cluster', () => {
       assert.equal(Math.round((await limiter.status()).used), 1);
     }
     await until(async () => (await readLimits(cluster.client, 100)).length === 9, 'all nine are listed');
+  });
+
+  it('wait on a connection of their own where the client keeps no commands', async (t) => {
+    const nodes = cluster.ports.map((port) => ({ host: '127.0.0.1', port }));
+    const client = new Cluster(nodes, { enableOfflineQueue: false });
+    t.after(() => client.disconnect());
+    await until(() => client.status === 'ready', 'it is connected');
+    const limiter = Limiter.concurrent('d', 1, { redis: client, waitTimeoutMs: 30_000 });
+    const first = limiter.withinLimit(() =>
+      until(async () => (await limiter.status()).waiting === 1, 'the other waits'),
+    );
+    assert.equal(await limiter.withinLimit(() => 'second'), 'second');
+    await first;
   });
 
   it('pass by a waiter that is gone, although no node knows who listens', async () => {

@@ -227,7 +227,7 @@ describe('limiters', () => {
   });
 
   it('renew a lease for as long as the work goes on', async () => {
-    const limiter = Limiter.concurrent(unique(), 1, { lockTimeoutMs: 200 });
+    const limiter = Limiter.concurrent(unique(), 1, { lockTimeoutMs: 900 });
     await limiter.withinLimit(async ({ signal }) => {
       const first = await scoresOf(`swarm:limit:{${limiter.name}}:held`);
       await until(async () => {
@@ -314,6 +314,20 @@ describe('limiters', () => {
     await until(async () => (await limiter.status()).held === 0, 'nothing is held');
     assert.equal(await limiter.withinLimit(() => 'in'), 'in');
     other.disconnect();
+  });
+
+  it('wait on a connection of their own where the client keeps no commands', async (t) => {
+    const other = new Redis({ port: redis.port, enableOfflineQueue: false, maxRetriesPerRequest: 0 });
+    t.after(() => other.disconnect());
+    await until(() => other.status === 'ready', 'it is connected');
+    const limiter = Limiter.concurrent(unique(), 1, { redis: other, waitTimeoutMs: LONG_MS });
+    const { opened, open } = gate();
+    const first = limiter.withinLimit(() => opened);
+    const second = limiter.withinLimit(() => 'second');
+    await until(async () => (await limiter.status()).waiting === 1, 'one waits');
+    open();
+    await first;
+    assert.equal(await second, 'second');
   });
 
   it('are reset: counts, leases, but not those who wait', async () => {

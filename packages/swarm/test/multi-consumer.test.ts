@@ -211,6 +211,33 @@ for (const bull of BULLMQ_RELEASES) {
       assert.equal(gate.taken, 0);
     });
 
+    it('delays a job whose limit cannot be asked, uncharged, and does not say so of each', async (t) => {
+      const { queue, consume } = scene(t);
+      class SilentGate extends CountingGate {
+        isSilent = true;
+
+        override async tryAcquire(): Promise<Lease | null> {
+          const lease = super.tryAcquire();
+          if (!this.isSilent) return lease;
+          (await lease)?.cancel();
+          throw new Error('Redis did not answer');
+        }
+      }
+      const gate = new SilentGate(4);
+      const said = t.mock.method(console, 'error', () => {});
+      await consume(() => {}, { nameGates: new Map([['job', { gate, retryInMs: () => 60_000 }]]) });
+      await queue(0).addBulk(fill(4));
+      await until(async () => (await queue(0).getDelayedCount()) === 4, 'all are put back');
+      assert.ok(gate.withdrawn >= 4);
+      const lines = said.mock.calls.map(({ arguments: [line] }) => String(line));
+      assert.deepEqual([...new Set(lines)], [`queue ${queue(0).name}: Redis did not answer`]);
+      assert.ok(lines.length < gate.asked, `${lines.length} lines`);
+      gate.isSilent = false;
+      await until(async () => (await queue(0).getCompletedCount()) === 4, 'all end');
+      const jobs = await queue(0).getCompleted();
+      assert.deepEqual([...new Set(jobs.map(({ attemptsMade }) => attemptsMade))], [1]);
+    });
+
     it('goes on after its connections were cut, and loses nothing', async (t) => {
       const { queues, consume } = scene(t, 3);
       let ended = 0;

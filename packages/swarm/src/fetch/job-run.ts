@@ -1,7 +1,7 @@
 /** One run of a job of a swarm app: its turn, a place under the limit of its name, and then the app's processor. */
 import type { Job } from 'bullmq';
 import type { JobContext, Processor } from '../app.js';
-import type { FetchGate } from './gate.js';
+import type { FetchGate, Lease } from './gate.js';
 
 /** The limit of a job name. It can be seen only once the job is there. */
 export interface NameGate {
@@ -34,18 +34,31 @@ export async function giveBack(job: Job, token: string, wake: () => Promise<void
   throw new MovedError('put back before it began');
 }
 
-/** @param run what it is given is aborted if the place under the limit is lost */
+/**
+ * A limit that cannot be asked is one without room for a while: the job has done nothing that it could fail for.
+ *
+ * @param run what it is given is aborted if the place under the limit is lost
+ * @param onUnasked why the limit could not be asked
+ */
 export async function runLimited(
   { gate, retryInMs }: NameGate,
   job: Job,
   token: string,
   run: (lost: AbortSignal | undefined) => unknown,
+  onUnasked: (error: unknown) => void,
 ): Promise<unknown> {
-  const lease = await gate.tryAcquire();
+  let lease: Lease | null = null;
+  let inMs = retryInMs;
+  try {
+    lease = await gate.tryAcquire();
+  } catch (error) {
+    onUnasked(error);
+    inMs = defaultRetryInMs;
+  }
   if (!lease) {
     // nobody waits for it here
     gate.withdraw();
-    await job.moveToDelayed(Date.now() + Math.max(1, Math.round(retryInMs())), token);
+    await job.moveToDelayed(Date.now() + Math.max(1, Math.round(inMs())), token);
     throw new MovedError(`no room for jobs named ${job.name}`);
   }
   try {

@@ -18,6 +18,9 @@ import { Pump } from './pump.js';
 import { type QueueWorker, queueWorkerClass } from './queue-worker.js';
 import { WriteBatches } from './write-batches.js';
 
+/** From one word of a job name's limit that cannot be asked to the next. */
+const UNASKED_MS = 5_000;
+
 export interface MultiConsumerOptions {
   bullmq: BullModule;
   client: Redis | Cluster;
@@ -46,6 +49,8 @@ export class MultiConsumer implements Consumer {
   readonly #batches: WriteBatches;
   /** Several Workers report the same error of the connection that they share. */
   readonly #reported = new WeakSet<object>();
+  /** When it was said last of the limit of a job name that it cannot be asked. */
+  readonly #unaskedAtMs = new WeakMap<NameGate, number>();
 
   constructor(options: MultiConsumerOptions) {
     this.#options = options;
@@ -175,7 +180,16 @@ export class MultiConsumer implements Consumer {
     signal.throwIfAborted();
     if (!begins) await giveBack(job, token, () => this.#options.wake(worker));
     if (!nameGate) return queue.process(job, context);
-    return runLimited(nameGate, job, token, (lost) => queue.process(job, context.with(lost)));
+    const run = (lost: AbortSignal | undefined) => queue.process(job, context.with(lost));
+    return runLimited(nameGate, job, token, run, (error) => this.#reportUnasked(nameGate, error, queue.name));
+  }
+
+  /** Once in a while, however many jobs have asked. */
+  #reportUnasked(nameGate: NameGate, error: unknown, queue: string): void {
+    const nowMs = performance.now();
+    if (nowMs - (this.#unaskedAtMs.get(nameGate) ?? Number.NEGATIVE_INFINITY) < UNASKED_MS) return;
+    this.#unaskedAtMs.set(nameGate, nowMs);
+    this.#report(error, queue);
   }
 
   #gates() {

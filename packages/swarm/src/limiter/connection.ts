@@ -3,7 +3,7 @@
  * connections, the second from the first wait on; in a swarm app the first is the child's own.
  */
 import { usageError } from '../errors.js';
-import type { LimiterRedis } from './client.js';
+import type { LimiterRedis, WakeRedis } from './client.js';
 import { Hub } from './hub.js';
 import { type LimiterSurroundings, registerCopy, surroundings } from './meeting.js';
 import { checkRedis } from './options.js';
@@ -32,7 +32,7 @@ export function hubFor(
 ): Hub | Promise<Hub> {
   const chosen = redis ?? named;
   if (typeof chosen === 'string') return hubAt(chosen);
-  if (chosen) return hubOn(chosen, () => chosen.duplicate());
+  if (chosen) return hubOn(chosen, () => duplicateOf(chosen));
   if (around) return hubOn(around.client, () => around.connect('swarm-limiter'));
   const url = process.env['SWARM_REDIS_URL'] || process.env['REDIS_URL'];
   if (url) return hubAt(url);
@@ -40,6 +40,17 @@ export function hubFor(
     'SWARM_REDIS_MISSING',
     'no Redis was named for limiters: call Limiter.connect(urlOrClient), or set SWARM_REDIS_URL or REDIS_URL',
   );
+}
+
+/** Whatever the user's own client does without a connection, this one waits for it. */
+function duplicateOf(client: LimiterRedis): WakeRedis {
+  // what it takes differs between clients; of none is it more than can be left out
+  const own: { duplicate(...overrides: object[]): WakeRedis } = client;
+  const waits = { enableOfflineQueue: true };
+  const retries = { maxRetriesPerRequest: null };
+  return client.isCluster
+    ? own.duplicate([], { ...waits, redisOptions: retries })
+    : own.duplicate({ ...waits, ...retries });
 }
 
 function hubOn(client: LimiterRedis, connectWakes: ConstructorParameters<typeof Hub>[1]): Hub {

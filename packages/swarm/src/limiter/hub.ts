@@ -218,16 +218,19 @@ export class Hub {
     );
     this.#count(definition, 1);
     if (!hasLeases(definition.type)) return lease;
-    this.#renewals.add(lease);
     const leftMs = validUntilMs - performance.now();
-    if (leftMs >= terms.leaseMs * CONFIRMED) return lease;
-    const confirmed = this.#renewals.confirm(lease);
-    if (leftMs >= CERTAIN_MS) {
-      // tried again with the next renewal
-      confirmed.catch(ignore);
+    const isConfirmed = leftMs >= terms.leaseMs * CONFIRMED;
+    if (isConfirmed || leftMs >= CERTAIN_MS) {
+      this.#renewals.add(lease);
+      // one that fails is tried again with the next renewal
+      if (!isConfirmed) this.#renewals.confirm(lease).catch(ignore);
       return lease;
     }
-    if (await confirmed.catch(() => false)) return lease;
+    if (await this.#renewals.confirm(lease).catch(() => false)) {
+      // not before: it may have ended by what is known until then
+      this.#renewals.add(lease);
+      return lease;
+    }
     await lease.release();
     return null;
   }

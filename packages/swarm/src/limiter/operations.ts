@@ -18,6 +18,9 @@ export interface Terms {
 /** `wait`: in the queue if need be. `ask`: it will be asked again, at the place that it is given. `once`: never. */
 export type AcquireMode = 'wait' | 'ask' | 'once';
 
+/** In one call: Lua unpacks no more than some thousands, and nobody else is served meanwhile. */
+export const MAX_IDS = 500;
+
 export type AcquireAnswer =
   /** `endsAtMs` by Redis's clock. */
   | { kind: 'granted'; endsAtMs: number; nowMs: number; sentAtMs: number }

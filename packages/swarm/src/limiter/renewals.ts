@@ -1,9 +1,9 @@
 /**
- * Leases of this process, renewed at a third of their length, all of one limiter in one call. A lease that could
- * not be renewed for its whole length, or that others were given meanwhile, is lost.
+ * Leases of this process, renewed at a third of their length, many of one limiter in one call. A lease that ended,
+ * as far as anybody here knows, or that others were given, is lost: whether a renewal is under way or not.
  */
 import type { HeldLease } from './held-lease.js';
-import type { Operations } from './operations.js';
+import { MAX_IDS, type Operations } from './operations.js';
 
 /** Renewals that are due soon are not worth a call of their own. */
 const TOGETHER = 1 / 12;
@@ -30,7 +30,7 @@ export class Renewals {
   }
 
   add(lease: HeldLease): void {
-    const dueAtMs = performance.now() + lease.terms.leaseMs / 3;
+    const dueAtMs = dueAt(lease, performance.now());
     this.#entries.set(lease.id, { lease, dueAtMs, underWay: false });
     this.#wakeAt(dueAtMs);
   }
@@ -47,13 +47,15 @@ export class Renewals {
     const { definition, id, terms } = lease;
     const { isHeld, sentAtMs } = await this.#operations.confirm(definition, id, terms.leaseMs);
     // it ended, but perhaps nobody else has it
-    if (!isHeld) return lease.isOver || this.renew([lease]);
+    if (!isHeld) return lease.isOver || this.#renew([lease]);
     lease.validUntilMs = sentAtMs + terms.leaseMs;
+    const entry = this.#entries.get(id);
+    if (entry) entry.dueAtMs = dueAt(lease, performance.now());
     return true;
   }
 
-  /** Resolves to whether they are still held; rejects if nobody can say. */
-  async renew(leases: readonly HeldLease[]): Promise<boolean> {
+  /** At most MAX_IDS of one limiter. Resolves to whether they are still held; rejects if nobody can say. */
+  async #renew(leases: readonly HeldLease[]): Promise<boolean> {
     const [first] = leases;
     if (!first) return true;
     const ids = leases.map(({ id }) => id);
@@ -85,39 +87,52 @@ export class Renewals {
     let nextMs = Number.POSITIVE_INFINITY;
     for (const entry of this.#entries.values()) {
       const { lease } = entry;
-      if (entry.underWay && nowMs >= lease.validUntilMs) {
-        this.#lose(lease, 'Redis did not answer');
-      } else if (!entry.underWay && entry.dueAtMs - lease.terms.leaseMs * TOGETHER <= nowMs) {
+      if (nowMs >= lease.validUntilMs) {
+        this.#lose(lease, entry.underWay ? 'Redis did not answer' : 'it was not renewed in time');
+        continue;
+      }
+      nextMs = Math.min(nextMs, lease.validUntilMs);
+      if (!entry.underWay && entry.dueAtMs - lease.terms.leaseMs * TOGETHER <= nowMs) {
         const { name } = lease.definition;
-        due.set(name, [...(due.get(name) ?? []), entry]);
-        nextMs = Math.min(nextMs, lease.validUntilMs);
-      } else {
-        nextMs = Math.min(nextMs, entry.underWay ? lease.validUntilMs : entry.dueAtMs);
+        const entries = due.get(name);
+        if (entries) entries.push(entry);
+        else due.set(name, [entry]);
+      } else if (!entry.underWay) {
+        nextMs = Math.min(nextMs, entry.dueAtMs);
       }
     }
-    for (const entries of due.values()) void this.#renewDue(entries);
+    for (const entries of due.values()) {
+      for (let at = 0; at < entries.length; at += MAX_IDS)
+        void this.#renewDue(entries.slice(at, at + MAX_IDS));
+    }
     if (nextMs !== Number.POSITIVE_INFINITY) this.#wakeAt(Math.max(nextMs, nowMs + 1));
   }
 
   async #renewDue(entries: readonly Entry[]): Promise<void> {
     for (const entry of entries) entry.underWay = true;
-    let nextInMs = RETRY_MS;
+    let isRenewed = false;
     try {
-      await this.renew(entries.map(({ lease }) => lease));
-      nextInMs = Number.POSITIVE_INFINITY;
+      await this.#renew(entries.map(({ lease }) => lease));
+      isRenewed = true;
     } catch {
       // tried again until the lease is over
     }
     const nowMs = performance.now();
     for (const entry of entries) {
       if (this.#entries.get(entry.lease.id) !== entry) continue;
-      if (nextInMs === RETRY_MS && nowMs >= entry.lease.validUntilMs) {
-        this.#lose(entry.lease, 'Redis did not answer');
+      const { lease } = entry;
+      if (nowMs >= lease.validUntilMs) {
+        this.#lose(lease, 'Redis did not answer');
         continue;
       }
       entry.underWay = false;
-      entry.dueAtMs = nowMs + Math.min(nextInMs, entry.lease.terms.leaseMs / 3);
-      this.#wakeAt(entry.dueAtMs);
+      entry.dueAtMs = isRenewed ? dueAt(lease, nowMs) : nowMs + Math.min(RETRY_MS, lease.terms.leaseMs / 3);
+      this.#wakeAt(Math.min(entry.dueAtMs, lease.validUntilMs));
     }
   }
+}
+
+/** Less is left of one that was granted for a moment, or whose renewal was answered late. */
+function dueAt({ validUntilMs, terms }: HeldLease, nowMs: number): number {
+  return Math.min(nowMs + terms.leaseMs / 3, (nowMs + validUntilMs) / 2);
 }

@@ -4,14 +4,12 @@
  * in whom time has made room for: whose lease ended with its owner, or whose rate has room again.
  */
 import type { Definition } from './definition.js';
-import type { AcquireMode, Operations } from './operations.js';
+import { type AcquireMode, MAX_IDS, type Operations } from './operations.js';
 import type { Waiter } from './waiter.js';
 
 /** Nothing that was missed stays missed for longer. */
 const LOOK_AT_LATEST_MS = 5_000;
 const RETRY_MS = 1_000;
-/** Asked about in one call. */
-const MAX_IDS = 500;
 
 interface Queue {
   definition: Definition;
@@ -68,10 +66,7 @@ export class WaitingRoom {
       case 'granted': {
         const { endsAtMs, nowMs: takenAtMs } = answer;
         const counter = place === '' ? 'immediate' : 'waited';
-        waiter.settle({ kind: 'granted', counter, endsAtMs, takenAtMs });
-        if (waiter.outcome?.kind !== 'granted') {
-          await this.#operations.cancel(definition, id, takenAtMs, counter);
-        }
+        await this.#grantOrCancel(waiter, endsAtMs, takenAtMs, counter);
         return false;
       }
       case 'waits':
@@ -96,12 +91,25 @@ export class WaitingRoom {
     // the answer that will put it in the queue finds it overdue
     if (!waiter.isQueued || waiter.outcome) return;
     try {
-      const granted = await this.#operations.leave(waiter.definition, waiter.id, { counts: true });
-      if (granted) this.granted(waiter.id, granted.endsAtMs, granted.nowMs);
-      else waiter.settle({ kind: 'refused', retryInMs: null });
+      const { definition, id } = waiter;
+      const granted = await this.#operations.leave(definition, id, { counts: true });
+      if (!granted) waiter.settle({ kind: 'refused', retryInMs: null });
+      else await this.#grantOrCancel(waiter, granted.endsAtMs, granted.nowMs, 'waited');
     } catch (error) {
       waiter.settle({ kind: 'failed', error });
     }
+  }
+
+  /** What comes too late, after an outage, would be held by nobody. */
+  async #grantOrCancel(
+    waiter: Waiter,
+    endsAtMs: number,
+    takenAtMs: number,
+    counter: 'immediate' | 'waited',
+  ): Promise<void> {
+    waiter.settle({ kind: 'granted', counter, endsAtMs, takenAtMs });
+    if (waiter.outcome?.kind === 'granted') return;
+    await this.#operations.cancel(waiter.definition, waiter.id, takenAtMs, counter);
   }
 
   /** It does not want to wait any more; what it was granted meanwhile goes to the next. */
