@@ -1,5 +1,6 @@
 /** What `swarm quiet`, `resume`, `stop`, `roll`, `recycle` and `scale` do to real masters, and what they say. */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { after, before, describe, it } from 'node:test';
 import type { MasterRecord } from '../../packages/swarm/dist/registry/schema.js';
@@ -253,6 +254,10 @@ describe('swarm roll, recycle and scale', { concurrency: 3 }, () => {
     const swarm = trial.start(1);
     await swarm.ready(1);
     await does(trial, ['scale', host, '3'], /: scale done: 3\/3 up\n$/);
+    const counts = [...swarm.children.values()].map((pid) => {
+      return /\0SWARM_COUNT=(\d+)\0/.exec(readFileSync(`/proc/${pid}/environ`, 'utf8'))?.[1];
+    });
+    assert.deepEqual(counts.sort(), ['1', '3', '3'], 'as it was when each was started');
     await swarm.ready(3);
     const ids = await trial.addMany(3, { ms: 1_500 });
     for (const id of ids) await trial.runs(id);

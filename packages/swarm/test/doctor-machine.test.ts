@@ -205,7 +205,7 @@ describe('doctor judges', () => {
       Restart: 'always',
       Type: 'exec',
     };
-    const unit = { name: 'app.service', drainTimeoutMs: 25_000 };
+    const unit = { name: 'app.service', isOfUser: false, drainTimeoutMs: 25_000 };
     assert.equal(judgeUnits({ units: [{ ...unit, properties: good }] }).status, 'ok');
     const bad = { OOMPolicy: 'stop', KillMode: 'process', TimeoutStopUSec: '10s', Restart: 'no' };
     const { status, found, details = [] } = judgeUnits({ units: [{ ...unit, properties: bad }] });
@@ -216,8 +216,14 @@ describe('doctor judges', () => {
   });
 
   it('which unit a process is in', () => {
-    assert.equal(unitOf('0::/system.slice/app.service/child\n'), 'app.service');
-    assert.equal(unitOf('1:name=systemd:/user.slice/user@0.service/app.slice/my.service\n'), 'my.service');
+    assert.deepEqual(unitOf('0::/system.slice/app.service/child\n'), {
+      name: 'app.service',
+      isOfUser: false,
+    });
+    assert.deepEqual(unitOf('1:name=systemd:/user.slice/user@0.service/app.slice/my.service\n'), {
+      name: 'my.service',
+      isOfUser: true,
+    });
     assert.equal(unitOf('0::/user.slice/user@1000.service/session.scope\n'), null);
     assert.deepEqual(['1min 30s', '250ms', 'infinity', ''].map(parseSpan), [90_000, 250, null, null]);
   });

@@ -1,8 +1,8 @@
 /** The files that `swarm init` writes: filled in from the configuration, quoted as each platform wants it. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -110,6 +110,36 @@ describe('swarm init systemd', () => {
     assert.ok(!text.includes('hunter2') && !text.includes('--redis'));
     assert.match(text, /^EnvironmentFile=\/etc\/default\/mail-jobs$/m);
     assert.match(printed('systemd'), /^EnvironmentFile=-\/etc\/default\/mail-jobs$/m);
+  });
+
+  it('keeps a path with blanks one path, and names in their bounds', () => {
+    const outside = cwd;
+    cwd = join(outside, 'my "app"');
+    try {
+      mkdirSync(cwd);
+      writeFileSync(join(cwd, 'worker.js'), '');
+      writeFileSync(join(cwd, 'package.json'), '{"name": "@acme/notifications-delivery-service-workers"}');
+      const text = printed('systemd', './worker.js');
+      assert.ok(text.includes(`\nReadWritePaths="-${outside}/my \\"app\\""\n`), text);
+      assert.ok(text.includes(`\nWorkingDirectory=${cwd}\n`), text);
+      assert.match(text, /^EnvironmentFile=.*\/notifications-delivery-service$/m);
+      writeFileSync(join(cwd, 'package.json'), '{"name": "3d-rendering-of-very-large-buildings"}');
+      assert.match(printed('systemd'), /^EnvironmentFile=.*\/swarm-3d-rendering-of-very-larg$/m);
+      assert.match(swarm(['systemd', '--name', 'ends-']).stderr, /SWARM_BAD_NAME: .*no dash last/);
+    } finally {
+      cwd = outside;
+    }
+  });
+
+  it('sees a home through a link', (t) => {
+    const home = mkdtempSync(join(homedir(), '.swarm-init-'));
+    t.after(() => rmSync(home, { recursive: true }));
+    assert.equal(unit().get('ProtectHome'), 'yes');
+    writeFileSync(join(home, 'worker.js'), '');
+    symlinkSync(join(home, 'worker.js'), join(cwd, 'linked.js'));
+    // elsewhere than on Linux it is none that systemd would hide
+    const isHidden = /^\/(home|root)\//.test(home);
+    assert.equal(unit('./linked.js').get('ProtectHome'), isHidden ? undefined : 'yes');
   });
 
   it('gives an embedded Redis a place for its data', () => {

@@ -26,6 +26,8 @@ export class Departure {
   /** The app's close hooks: resolves when they are done. */
   readonly #close: () => Promise<void>;
   #shorten: (() => void) | null = null;
+  /** The master is gone: nobody else puts jobs back. */
+  #isAlone = false;
 
   constructor(workers: Workers, channel: Channel, close: () => Promise<void>) {
     this.#workers = workers;
@@ -40,6 +42,7 @@ export class Departure {
    */
   begin(drainTimeoutMs: number, givenUp: readonly GivenUpJob[], alone = false): void {
     this.#workers.giveUp(givenUp);
+    this.#isAlone ||= alone;
     if (this.#shorten) {
       setTimeout(this.#shorten, drainTimeoutMs);
       return;
@@ -49,14 +52,14 @@ export class Departure {
     });
     // keeps the loop turning until the child has left, whatever else it waits for
     setInterval(() => {}, 1_000);
-    void this.#leave(drainTimeoutMs, hurry, alone ? HAND_BACK_ALONE_MS : HAND_BACK_MS);
+    void this.#leave(drainTimeoutMs, hurry);
   }
 
-  async #leave(drainTimeoutMs: number, hurry: Promise<void>, handBackMs: number): Promise<void> {
+  async #leave(drainTimeoutMs: number, hurry: Promise<void>): Promise<void> {
     this.#workers.quiet(true);
     this.#channel.send({ type: 'draining', busy: this.#workers.busy });
     await Promise.race([this.#workers.whenIdle(drainTimeoutMs), hurry]);
-    const handedBack = await this.#handBack(handBackMs);
+    const handedBack = await this.#handBack(this.#isAlone ? HAND_BACK_ALONE_MS : HAND_BACK_MS);
     const left = this.#workers.held.filter(({ givenUp }) => givenUp).map(refOf);
     if (left.length > 0) {
       await this.#channel.sendLast({ type: 'drained', ...handedBack, left });

@@ -11,6 +11,9 @@ import { OPTION_NAMES, optionRow, shownFlag } from '../options.js';
 import type { Deployment } from '../platform/deployment.js';
 import { PLATFORM_FILES } from '../platform/files/index.js';
 
+/** Of a user that `useradd` takes. */
+const MAX_NAME_LENGTH = 31;
+
 export interface InitRequest {
   platform: string;
   /** The app as it was named; undefined: it was not. */
@@ -103,18 +106,21 @@ function swarmFile(cwd: string): string {
 }
 
 function serviceName(text: string, isGiven: boolean): string {
-  const name = basename(text)
+  const words = basename(text)
     .toLowerCase()
     .replace(/[^a-z0-9]+/g, '-')
-    .replace(/^-+|-+$/g, '')
-    .slice(0, 31);
-  if (isGiven && name !== text) {
+    .replace(/^-+/, '');
+  // of a user as well: a letter first, 31 at most
+  const name = (isGiven || /^[a-z]/.test(words) ? words : `swarm-${words}`)
+    .slice(0, MAX_NAME_LENGTH)
+    .replace(/-+$/, '');
+  if (isGiven && (name !== text || !/^[a-z]/.test(name))) {
     throw usageError(
       'SWARM_BAD_NAME',
-      `--name takes 1 to 31 small letters, digits and dashes, got ${JSON.stringify(text)}`,
+      `--name takes 1 to ${MAX_NAME_LENGTH} small letters, digits and dashes, a letter first and no dash last, got ${JSON.stringify(text)}`,
     );
   }
-  return /^[a-z]/.test(name) ? name : `swarm-${name}`.replace(/-$/, '');
+  return name;
 }
 
 /** Never root: the one asked for, whoever has the app's files, or one of the service's own. */

@@ -51,13 +51,29 @@ export function runningFleet({ identity, pid, children, info, count }: MasterRec
   return {
     name: identity,
     pid,
-    groups: groups.length > 0 ? groups : [{ ...groupless, count }],
+    groups: scaled(groups, count, children),
     children: children.filter(({ state }) => state !== 'backoff' && state !== 'failed'),
     drainTimeoutMs: numberOr(config['drainTimeoutMs'], 25_000),
     jemalloc: config['jemalloc'] === true,
     app,
     node,
   };
+}
+
+/** What a master publishes is how it was started; `swarm scale` changes the counts. */
+function scaled(
+  groups: readonly FleetGroup[],
+  count: number,
+  children: MasterRecord['children'],
+): FleetGroup[] {
+  const [only, ...others] = groups;
+  if (others.length === 0) return [{ ...(only ?? groupless), count }];
+  const planned = groups.reduce((sum, group) => sum + group.count, 0);
+  if (planned === count) return [...groups];
+  return groups.map((group) => {
+    const now = new Set(children.filter((child) => child.group === group.name).map(({ slot }) => slot)).size;
+    return now > 0 ? { ...group, count: now } : group;
+  });
 }
 
 const groupless = {

@@ -23,6 +23,7 @@ import type { MasterInfo } from '../registry/schema.js';
 import type { RegistryWriter } from '../registry/writer.js';
 import { decide } from '../supervisor/decide.js';
 import type { Effect, SupervisorEvent } from '../supervisor/events.js';
+import { isGoing } from '../supervisor/scale.js';
 import { DEFAULT_POLICY, initialState, nextDueAtMs, type SupervisorState } from '../supervisor/state.js';
 import type { Look, WatchdogMessage } from '../watchdog-protocol.js';
 import { BadUsage } from './bad-usage.js';
@@ -380,7 +381,17 @@ export class MasterShell {
   async #spawn({ slot: index, seat, generation }: Extract<Effect, { type: 'spawn' }>): Promise<void> {
     const { config, info, redisUrl, redisIsEmbedded } = this.#parts;
     const group = this.#groupOf(index);
-    const order = { config, group, slot: index, generation, host: info.host, redisUrl, redisIsEmbedded };
+    const count = this.#state.slots.filter((slot) => !isGoing(slot)).length;
+    const order = {
+      config,
+      group,
+      slot: index,
+      count,
+      generation,
+      host: info.host,
+      redisUrl,
+      redisIsEmbedded,
+    };
     let forked: Forked;
     try {
       forked = await forkChild(order);

@@ -27,6 +27,8 @@ export interface ForkOrder {
   config: Config;
   group: GroupConfig;
   slot: number;
+  /** Children of the master now, of all groups. */
+  count: number;
   generation: number;
   host: string;
   /** Where the registry and a swarm app's queues are. */
@@ -87,7 +89,7 @@ export function loaderArguments(app: string): string[] {
 }
 
 function childEnvironment(order: ForkOrder, nonce: string): NodeJS.ProcessEnv {
-  const { config, group, slot, generation, redisUrl } = order;
+  const { config, group, slot, count, generation, redisUrl } = order;
   const options: ChildOptions = {
     slot,
     group: group.name,
@@ -111,7 +113,7 @@ function childEnvironment(order: ForkOrder, nonce: string): NodeJS.ProcessEnv {
     ...(config.jemalloc ? { LD_PRELOAD: preloadWith(findJemalloc(), own['LD_PRELOAD']) } : {}),
     SWARM_SLOT: String(slot),
     SWARM_GENERATION: String(generation),
-    SWARM_COUNT: String(group.count),
+    SWARM_COUNT: String(count),
     SWARM_MASTER_PID: String(process.pid),
     SWARM_REDIS_URL: redisUrl,
     SWARM_CHILD: JSON.stringify(options),

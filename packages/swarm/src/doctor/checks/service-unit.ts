@@ -8,14 +8,19 @@ export interface UnitFacts {
   units: readonly Unit[];
 }
 
-export interface Unit {
+export interface UnitName {
   name: string;
+  /** Of a user's manager, not of the system's. */
+  isOfUser: boolean;
+}
+
+export interface Unit extends UnitName {
   /** As `systemctl show` has it. */
   properties: Readonly<Record<string, string>>;
   drainTimeoutMs: number;
 }
 
-const PROPERTIES = ['Type', 'OOMPolicy', 'KillMode', 'TimeoutStopUSec', 'Restart'];
+const PROPERTIES = ['LoadState', 'Type', 'OOMPolicy', 'KillMode', 'TimeoutStopUSec', 'Restart'];
 const SYSTEMCTL_MS = 5_000;
 /** After the drain: hand-back, close hooks, kill. */
 const LEAVE_MS = 3_000;
@@ -25,39 +30,49 @@ export const serviceUnit = defineCheck<UnitFacts>({
   section: 'Machine',
   async gather(exam) {
     const units = (await exam.fleets()).flatMap(({ pid, drainTimeoutMs }) => {
-      const name = pid === null ? null : unitOf(exam.machine.read(`/proc/${pid}/cgroup`) ?? '');
-      return name === null ? [] : [{ name, drainTimeoutMs }];
+      const unit = pid === null ? null : unitOf(exam.machine.read(`/proc/${pid}/cgroup`) ?? '');
+      return unit === null ? [] : [{ ...unit, drainTimeoutMs }];
     });
     if (units.length === 0) throw new NotLookedAt('no master on this host is a service of systemd');
     return {
-      units: await Promise.all(units.map(async (unit) => ({ ...unit, properties: await show(unit.name) }))),
+      units: await Promise.all(units.map(async (unit) => ({ ...unit, properties: await show(unit) }))),
     };
   },
   judge: judgeUnits,
 });
 
 /** The service that a process is in, by its cgroups. Masters in a session of a user's are in a scope. */
-export function unitOf(cgroups: string): string | null {
+export function unitOf(cgroups: string): UnitName | null {
   const paths = cgroups.split('\n').map((line) => line.split(':').slice(2).join(':'));
   for (const path of paths) {
-    const service = path.split('/').findLast((part) => part.endsWith('.service'));
+    const services = path.split('/').filter((part) => part.endsWith('.service'));
+    const name = services.at(-1);
     // a user's own manager is a service too, and its services are below it
-    if (service !== undefined && !service.startsWith('user@')) return service;
+    if (name !== undefined && !name.startsWith('user@'))
+      return { name, isOfUser: services.some((service) => service.startsWith('user@')) };
   }
   return null;
 }
 
-async function show(unit: string): Promise<Record<string, string>> {
+async function show({ name, isOfUser }: UnitName): Promise<Record<string, string>> {
+  const manager = isOfUser ? ['--user'] : [];
   try {
-    const args = ['show', unit, `--property=${PROPERTIES.join(',')}`];
+    const args = [...manager, 'show', name, `--property=${PROPERTIES.join(',')}`];
     const { stdout } = await promisify(execFile)('systemctl', args, { timeout: SYSTEMCTL_MS });
     const pairs = stdout.split('\n').map((line): [string, string] => {
       const at = line.indexOf('=');
       return [line.slice(0, at), line.slice(at + 1)];
     });
-    return Object.fromEntries(pairs.filter(([name]) => name !== ''));
+    const properties = Object.fromEntries(pairs.filter(([key]) => key !== ''));
+    // of one that it does not know it shows the defaults
+    if (properties['LoadState'] !== 'loaded')
+      throw new NotLookedAt(
+        `the manager of ${isOfUser ? 'this user' : 'the system'} has no unit ${name} loaded`,
+      );
+    return properties;
   } catch (cause) {
-    throw new NotLookedAt(`systemctl show ${unit} does not answer`, { cause });
+    if (cause instanceof NotLookedAt) throw cause;
+    throw new NotLookedAt(`systemctl ${[...manager, 'show', name].join(' ')} does not answer`, { cause });
   }
 }
 

@@ -1,4 +1,5 @@
 /** A unit file for systemd. Where it takes a decision, a comment in it says why: it is read by who must change it. */
+import { realpathSync } from 'node:fs';
 import { type Deployment, graceSeconds, memoryCeilingBytes, stopSeconds, swarmWords } from '../deployment.js';
 
 /** A boot is waited for so much longer; then swarm itself has asked for more, or something is wrong. */
@@ -59,7 +60,7 @@ NoNewPrivileges=yes
 CapabilityBoundingSet=
 ProtectSystem=strict
 # what else jobs write to: add it here
-ReadWritePaths=-${escapePercent(directory)}
+ReadWritePaths=${listItem(`-${directory}`)}
 ${protectHome(deployment)}PrivateTmp=yes
 PrivateDevices=yes
 ProtectClock=yes
@@ -102,8 +103,12 @@ function embedded({ config, name }: Deployment): string {
   return `# the embedded Redis keeps its data there\nStateDirectory=${name}\nEnvironment=XDG_STATE_HOME=/var/lib/${name}\n`;
 }
 
-function protectHome({ directory, command }: Deployment): string {
-  const isAtHome = [directory, ...command].some((path) => /^\/(home|root|run\/user)\//.test(`${path}/`));
+function protectHome({ directory, command, config }: Deployment): string {
+  const needed = [directory, ...command, ...(config.app ? [config.app] : [])];
+  // a link to a home is no way into it then
+  const isAtHome = [...needed, ...needed.map(realPath)].some((path) => {
+    return /^\/(home|root|run\/user)\//.test(`${path}/`);
+  });
   return isAtHome
     ? '# ProtectHome=yes would hide the app: it lives in a home directory\n'
     : 'ProtectHome=yes\n';
@@ -114,6 +119,20 @@ function quote(word: string): string {
   const escaped = escapePercent(word).replaceAll('$', '$$$$');
   if (/^[\w@%+=:,./$-]+$/.test(escaped)) return escaped;
   return `"${escaped.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n')}"`;
+}
+
+function realPath(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return path;
+  }
+}
+
+/** Of a list of paths, which blanks part, and in which no variable is expanded. */
+function listItem(path: string): string {
+  const escaped = escapePercent(path);
+  return /[\s'"\\]/.test(escaped) ? `"${escaped.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"` : escaped;
 }
 
 function escapePercent(text: string): string {
