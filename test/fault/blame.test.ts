@@ -44,7 +44,7 @@ describe('a job that kills its process every time', { concurrency: 3 }, () => {
       await swarm.ready(2);
       const killers: string[] = [];
       for (let at = 0; at < 16; at += 1) {
-        const id = await trial.add(at % 8 === 1 ? { killAfterMs: 300, ms: 600_000 } : { ms: 150 + at * 20 });
+        const id = await trial.add(at % 8 === 1 ? { killAfterMs: 300, ms: 600_000 } : { ms: 400 + at * 20 });
         if (at % 8 === 1) killers.push(id);
       }
       for (const id of killers) await quarantined(trial, swarm, id);

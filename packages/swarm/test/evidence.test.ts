@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { OomLedger, OomWitness } from '../dist/process/evidence.js';
 import { raisedScore } from '../dist/process/oom-score.js';
+import { isExiting } from '../dist/process/proc.js';
+import { until } from './redis-server.js';
 
 const SOURCE = 'memory.events';
 
@@ -59,6 +63,34 @@ test('of a process that nobody killed for memory, nothing is said', () => {
   } finally {
     witness.close();
   }
+});
+
+test('a process is where it was while it lived, also if it is looked at while it dies', () => {
+  for (const dies of [true, false]) {
+    const files = ['/own/memory.oom_control', '/memory.oom_control'];
+    const cgroups = { counterOf: () => ({ file: files.shift() as string, cgroup: '/' }) };
+    const witness = new OomWitness({ cgroups, isExiting: () => dies });
+    try {
+      for (const nowMs of [0, 1_000]) witness.look([1], nowMs);
+      const { counterFile } = witness.testify(1, 0, 1_000);
+      assert.equal(counterFile, dies ? '/own/memory.oom_control' : '/memory.oom_control');
+    } finally {
+      witness.close();
+    }
+  }
+});
+
+test('a zombie is on its way out', {
+  skip: process.platform !== 'linux' && 'there is no /proc',
+}, async (t) => {
+  // nobody waits for the second one
+  const parent = spawn('sh', ['-c', 'sleep 0 & echo $!; exec sleep 60'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  t.after(() => parent.kill('SIGKILL'));
+  const pid = Number(String(await once(parent.stdout, 'data')));
+  await until(() => isExiting(pid), 'it has ended', 5_000);
+  assert.equal(isExiting(process.pid), false);
 });
 
 test('a child’s score is only ever raised, and stays one', () => {

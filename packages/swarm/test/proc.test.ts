@@ -24,6 +24,7 @@ test('parseStat reads its fields whatever the process calls itself', () => {
         state: 'S',
         ppid: numbers[0],
         pgrp: numbers[1],
+        flags: numbers[5],
         utimeTicks: numbers[10],
         stimeTicks: numbers[11],
         startTicks: numbers[18],

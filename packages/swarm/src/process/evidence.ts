@@ -7,6 +7,7 @@
 import type { OomEvidence } from '../death.js';
 import { Cgroups, type OomCounter, readOomKills } from './cgroup.js';
 import { KernelLog, type OomVictim } from './kernel-log.js';
+import { isExiting } from './proc.js';
 
 /** From the kill to the exit: a process of many GB is taken down page by page. */
 const KEEP_MS = 15_000;
@@ -50,18 +51,27 @@ export class OomLedger {
 const MACHINE = '/proc/vmstat';
 
 export class OomWitness {
-  readonly #cgroups = new Cgroups();
+  readonly #cgroups: Pick<Cgroups, 'counterOf'>;
+  readonly #isExiting: (pid: number) => boolean;
   readonly #log = KernelLog.open();
   readonly #ledger = new OomLedger();
   /** By pid: the cgroup that the process was last seen in. */
   readonly #places = new Map<number, OomCounter>();
   #victims: (OomVictim & { atMs: number })[] = [];
 
+  constructor(kernel: { cgroups?: Pick<Cgroups, 'counterOf'>; isExiting?: (pid: number) => boolean } = {}) {
+    this.#cgroups = kernel.cgroups ?? new Cgroups();
+    this.#isExiting = kernel.isExiting ?? isExiting;
+  }
+
   /** At its birth, and again each second: a process may be moved to another cgroup. */
   look(pids: Iterable<number>, nowMs: number): void {
     for (const pid of pids) {
       const counter = this.#cgroups.counterOf(pid);
-      if (counter) this.#places.set(pid, counter);
+      const known = this.#places.get(pid);
+      // cgroup v1 shows who is dying in the root, where its death is not counted
+      const isMoved = known !== undefined && known.file !== counter?.file;
+      if (counter && !(isMoved && this.#isExiting(pid))) this.#places.set(pid, counter);
     }
     const files = new Set([...this.#places.values()].map(({ file }) => file));
     for (const file of files) this.#observe(file, nowMs);

@@ -8,12 +8,17 @@
 import fs from 'node:fs';
 import os from 'node:os';
 
+/** Of include/linux/sched.h. */
+const PF_EXITING = 0x4;
+
 export interface ProcStat {
   /** `R` running, `S` sleeping, `D` in the kernel, `T` stopped, `t` traced, `Z` zombie, `X` dead, `I` idle. */
   state: string;
   ppid: number;
   /** Process group. */
   pgrp: number;
+  /** The kernel's `PF_…` bits. */
+  flags: number;
   /** CPU time in user mode, in clock ticks (100 a second on all common systems). */
   utimeTicks: number;
   stimeTicks: number;
@@ -34,6 +39,7 @@ export function parseStat(text: string): ProcStat | null {
     state: fields[0] ?? '',
     ppid: number(1),
     pgrp: number(2),
+    flags: number(6),
     utimeTicks: number(11),
     stimeTicks: number(12),
     startTicks: number(19),
@@ -53,6 +59,11 @@ export function readStat(pid: number): ProcStat | null {
 export function readThreadStat(pid: number, tid: number): ProcStat | null {
   const text = isPid(pid) && isPid(tid) ? read(`/proc/${pid}/task/${tid}/stat`) : null;
   return text === null ? null : parseStat(text);
+}
+
+/** Whether it is on its way out, or a zombie: some of what the kernel says of it is not its own any more. */
+export function isExiting(pid: number): boolean {
+  return ((readStat(pid)?.flags ?? 0) & PF_EXITING) !== 0;
 }
 
 export function readStartTicks(pid: number): number | null {
