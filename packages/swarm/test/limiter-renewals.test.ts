@@ -34,7 +34,7 @@ function scene(leaseMs: number, renew: Renew, confirm = () => Promise.resolve(tr
 describe('renewals of leases', () => {
   it('of many go in calls that Redis can take', async () => {
     const calls: number[] = [];
-    const { renewals, hold } = scene(1_500, async (ids, sentAtMs) => {
+    const { renewals, hold } = scene(4_500, async (ids, sentAtMs) => {
       calls.push(ids.length);
       return { lost: ids.filter((id) => id.startsWith('o/1234/')), sentAtMs };
     });
@@ -66,7 +66,7 @@ describe('renewals of leases', () => {
     const lease = hold(1, 300);
     renewals.add(lease);
     await until(() => lease.signal.aborted, 'it is lost');
-    assert.match(String(lease.signal.reason), /it was not renewed in time/);
+    assert.match(String(lease.signal.reason), /it was not renewed in time|Redis did not answer/);
     assert.deepEqual(renewals.leases, []);
   });
 
