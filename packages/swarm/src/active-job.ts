@@ -9,6 +9,11 @@ export interface ActiveJob {
   startedAtMs: number;
 }
 
+/** Whether they are one run of one job. */
+export function isSameRun(a: Pick<ActiveJob, 'queue' | 'id' | 'startedAtMs'>, b: typeof a): boolean {
+  return a.queue === b.queue && a.id === b.id && a.startedAtMs === b.startedAtMs;
+}
+
 export function isActiveJob(value: unknown): value is ActiveJob {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
   const { queue, id, name, startedAtMs } = value as Record<string, unknown>;

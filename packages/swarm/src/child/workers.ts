@@ -6,6 +6,7 @@
  * WaitingChildrenError emits none, and would be counted as active for ever.
  */
 import { errorMonitor } from 'node:events';
+import { isSameRun } from '../active-job.js';
 import {
   type ActiveJob,
   type GivenUpJob,
@@ -327,10 +328,8 @@ export class Workers {
     for (const resolve of this.#onIdle.splice(0)) resolve();
   }
 
-  #runOf({ queue, id, startedAtMs }: Pick<ActiveJob, 'queue' | 'id' | 'startedAtMs'>): HeldJob | undefined {
-    for (const job of this.#held) {
-      if (job.queue === queue && job.id === id && job.startedAtMs === startedAtMs) return job;
-    }
+  #runOf(run: Pick<ActiveJob, 'queue' | 'id' | 'startedAtMs'>): HeldJob | undefined {
+    for (const job of this.#held) if (isSameRun(job, run)) return job;
     return undefined;
   }
 

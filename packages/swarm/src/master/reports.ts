@@ -7,7 +7,7 @@ import type {
   Owed,
 } from '../registry/schema.js';
 import type { MasterReport } from '../registry/writer.js';
-import { isGoing } from '../supervisor/scale.js';
+import { wantedCount } from '../supervisor/scale.js';
 import type { SupervisorState } from '../supervisor/state.js';
 import { masterState, onRedisClock } from './records.js';
 
@@ -49,9 +49,8 @@ export class Reports {
 
   /** Children wanted; it may have been changed at run time. */
   #count(): number {
-    const { phase, slots } = this.#sources.state();
-    if (phase === 'running' || phase === 'quiet')
-      this.#wanted = slots.filter((slot) => !isGoing(slot)).length;
+    const state = this.#sources.state();
+    if (state.phase === 'running' || state.phase === 'quiet') this.#wanted = wantedCount(state);
     return this.#wanted;
   }
 }

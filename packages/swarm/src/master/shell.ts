@@ -23,7 +23,7 @@ import type { MasterInfo } from '../registry/schema.js';
 import type { RegistryWriter } from '../registry/writer.js';
 import { decide } from '../supervisor/decide.js';
 import type { Effect, SupervisorEvent } from '../supervisor/events.js';
-import { isGoing } from '../supervisor/scale.js';
+import { wantedCount } from '../supervisor/scale.js';
 import { DEFAULT_POLICY, initialState, nextDueAtMs, type SupervisorState } from '../supervisor/state.js';
 import type { Look, WatchdogMessage } from '../watchdog-protocol.js';
 import { BadUsage } from './bad-usage.js';
@@ -381,7 +381,7 @@ export class MasterShell {
   async #spawn({ slot: index, seat, generation }: Extract<Effect, { type: 'spawn' }>): Promise<void> {
     const { config, info, redisUrl, redisIsEmbedded } = this.#parts;
     const group = this.#groupOf(index);
-    const count = this.#state.slots.filter((slot) => !isGoing(slot)).length;
+    const count = wantedCount(this.#state);
     const order = {
       config,
       group,

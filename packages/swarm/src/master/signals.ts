@@ -23,6 +23,7 @@ export function hasTerminal(): boolean {
  *   stop, and is not to be ended in the middle of that by one signal more.
  */
 export function listenToSignals(listener: SignalListener): () => void {
+  let hears = true;
   let firstIntAtMs: number | null = null;
   // `swarm … | tee log` has its terminal elsewhere than at stdout
   const terminals = STANDARD_STREAMS.filter((fd) => isatty(fd));
@@ -39,8 +40,9 @@ export function listenToSignals(listener: SignalListener): () => void {
     SIGHUP: (signal) => {
       // a terminal that closed is none any more, and takes its programs with it
       const closed = (): boolean => terminals.some((fd) => !isatty(fd));
-      const judge = (): void =>
-        listener.onEvent({ type: closed() ? 'stopRequested' : 'rollRequested' }, signal);
+      const judge = (): void => {
+        if (hears) listener.onEvent({ type: closed() ? 'stopRequested' : 'rollRequested' }, signal);
+      };
       if (terminals.length === 0 || closed()) judge();
       else setTimeout(judge, TERMINAL_CLOSES_MS).unref();
     },
@@ -49,7 +51,6 @@ export function listenToSignals(listener: SignalListener): () => void {
     // node would open a debugger port
     SIGUSR1: () => {},
   };
-  let hears = true;
   for (const [signal, handler] of Object.entries(on) as [
     NodeJS.Signals,
     (signal: NodeJS.Signals) => void,

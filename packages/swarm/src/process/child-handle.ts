@@ -6,6 +6,7 @@
  */
 import type { ChildProcess } from 'node:child_process';
 import { Duplex } from 'node:stream';
+import { isSameRun } from '../active-job.js';
 import type { ActiveJob, Beat, ChildMessage, JobRef, MasterMessage, WorkerInfo } from '../protocol.js';
 import { parseChildMessage, wrap } from '../protocol.js';
 import { BOARD_PLACES, WATCHDOG_FD, type WatchdogMessage } from '../watchdog-protocol.js';
@@ -105,11 +106,7 @@ export class ChildHandle {
     if (seen === null) return told;
     if (seen.length < BOARD_PLACES) return seen;
     // there may be more than it has places for
-    const isSeen = (job: ActiveJob): boolean =>
-      seen.some(({ queue, id, startedAtMs }) => {
-        return queue === job.queue && id === job.id && startedAtMs === job.startedAtMs;
-      });
-    return [...seen, ...told.filter((job) => !isSeen(job))];
+    return [...seen, ...told.filter((job) => !seen.some((other) => isSameRun(other, job)))];
   }
 
   /** What its watchdog has seen in its hands: a loop that stood still since a job's first moment sent no beat of it. */

@@ -34,6 +34,11 @@ export function isLastOfGroup(state: SupervisorState, slot: Slot): boolean {
 }
 
 /** It is emptied for good. */
+/** How many children there are to be, of all groups. */
+export function wantedCount({ slots }: Pick<SupervisorState, 'slots'>): number {
+  return slots.filter((slot) => !isGoing(slot)).length;
+}
+
 export function isGoing(slot: Slot): boolean {
   return slot.state === 'stopping' && slot.afterStop === 'remove';
 }
