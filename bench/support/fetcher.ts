@@ -28,6 +28,8 @@ export class Fetcher {
     readonly queues: readonly Queue[],
     readonly fleet: Fleet,
     readonly redis: TestRedis,
+    /** Jobs that it has at once, all queues together. */
+    readonly places: number,
   ) {}
 
   static async start(redis: TestRedis, options: FetcherOptions): Promise<Fetcher> {
@@ -38,7 +40,13 @@ export class Fetcher {
     await Promise.all(queues.map((queue) => queue.waitUntilReady()));
     const before = await clientsOf(redis);
     const fleet = await startFleet(redis, options, names, concurrency);
-    const fetcher = new Fetcher(kind, queues, fleet, redis);
+    const fetcher = new Fetcher(
+      kind,
+      queues,
+      fleet,
+      redis,
+      kind === 'stock' ? concurrency * queueCount : concurrency,
+    );
     const now = (await clientsOf(redis)).filter((client) => !before.some(({ id }) => id === client.id));
     const own = kind === 'stock' ? now : now.filter((client) => client.name.startsWith('swarm-child'));
     fetcher.connections = own.length;

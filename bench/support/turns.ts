@@ -1,19 +1,29 @@
 /**
- * Processes that do the same jobs by turns of a quarter of a second, all others stopped meanwhile (SIGSTOP). So each has the
+ * Processes that do the same jobs by turns of half a second, all others stopped meanwhile (SIGSTOP). So each has the
  * machine for itself, and what else happens to the machine – others on its host take half of it for seconds – happens
  * to all of them. Not shorter: what a process has sent before it is stopped Redis does for it outside of its turn,
  * which is more for whoever has more under way.
+ *
+ * The first part of a turn does not count. A process that was stopped makes up for it: every timer that was due meanwhile
+ * fires, for nothing in one that has none, in one that is supervised for a heartbeat, a look at its memory, and more, which
+ * it would do a tenth as often otherwise.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { TestRedis } from '../../../test/dist/support/redis.js';
 import type { Fetcher } from './fetcher.js';
+import { countStolenTime } from './stolen-time.js';
 
 const ADD_AT_ONCE = 2_000;
 const POLL_MS = 2;
 const MAX_SILENCE_MS = 60_000;
-const TURN_MS = 250;
-/** With less than this part of the jobs left, queues run dry. */
-const ENOUGH_LEFT = 0.1;
+const SETTLE_MS = 150;
+const TURN_MS = 350;
+/** Cycles of one turn each, in a round. */
+const CYCLES = 5;
+/** When the host takes more than this of the machine for others, what a turn shows is whom that has hit. */
+const MAX_STOLEN = 0.03;
+/** So many times the cycles that are wanted; then those that were disturbed count as well. */
+const MOST_TRIES = 3;
 
 /** All turns of one process in a round. */
 export interface Turns {
@@ -26,66 +36,96 @@ export interface Turns {
   commands: number;
 }
 
-/** Leaves it stopped, its queues paused. */
+/** Leaves it stopped, its queues paused and empty. */
 export async function warmUp(fetcher: Fetcher, jobs: number): Promise<void> {
-  await addJobs(fetcher, jobs, 0);
+  await topUp(fetcher, jobs, 0);
   await drained(fetcher);
   await Promise.all(fetcher.queues.map((queue) => queue.pause()));
   fetcher.stop();
 }
 
-/** Until the first of them has few jobs left. Takes and leaves them stopped, their queues paused. */
+/**
+ * Takes and leaves them stopped, their queues paused.
+ *
+ * @param jobs how many each has at the beginning of a turn
+ * @throws a process was left without jobs before its turn was over: how fast it is was not measured
+ */
 export async function measureTurns(
   fetchers: readonly Fetcher[],
   jobs: number,
   jobMs: number,
 ): Promise<Map<Fetcher, Turns>> {
-  const results = new Map<Fetcher, Turns>();
-  for (const fetcher of fetchers) {
-    await addJobs(fetcher, jobs, jobMs);
-    await Promise.all(fetcher.queues.map((queue) => queue.resume()));
-    results.set(fetcher, { jobs: -(await jobsLeft(fetcher)), ms: 0, cpuMs: 0, redisCpuMs: 0, commands: 0 });
-  }
-  let isEnough = false;
-  let order = [...results];
-  while (!isEnough) {
+  for (const fetcher of fetchers) await Promise.all(fetcher.queues.map((queue) => queue.resume()));
+  const cycles: { turns: Map<Fetcher, Turns>; isQuiet: boolean }[] = [];
+  const quiet = () => cycles.filter(({ isQuiet }) => isQuiet);
+  let order = fetchers;
+  while (quiet().length < CYCLES && cycles.length < CYCLES * MOST_TRIES) {
     // the first after the question finds a colder machine
     order = order.toReversed();
-    for (const [fetcher, result] of order) await takeTurn(fetcher, result);
-    const left = await Promise.all(fetchers.map(jobsLeft));
-    isEnough = left.some((count) => count < jobs * ENOUGH_LEFT);
+    const turns = new Map<Fetcher, Turns>();
+    let isQuiet = true;
+    for (const fetcher of order) {
+      await topUp(fetcher, jobs, jobMs);
+      const stolen = countStolenTime();
+      turns.set(fetcher, await takeTurn(fetcher));
+      isQuiet &&= (stolen() ?? 0) <= MAX_STOLEN;
+    }
+    cycles.push({ turns, isQuiet });
   }
-  for (const [fetcher, result] of results) {
-    result.jobs *= -1;
-    result.jobs -= await jobsLeft(fetcher);
-    await Promise.all(fetcher.queues.map((queue) => queue.pause()));
-    await Promise.all(fetcher.queues.map((queue) => queue.drain()));
+  for (const { queues } of fetchers) {
+    await Promise.all(queues.map((queue) => queue.pause()));
+    await Promise.all(queues.map((queue) => queue.drain()));
   }
-  return results;
+  const counted = quiet().length < CYCLES ? cycles : quiet();
+  return new Map(
+    fetchers.map((fetcher) => [fetcher, sum(counted.flatMap(({ turns }) => turns.get(fetcher) ?? []))]),
+  );
 }
 
-async function takeTurn(fetcher: Fetcher, result: Turns): Promise<void> {
-  const before = { cpuMs: fetcher.cpuMs, ...(await usageOf(fetcher.redis)) };
-  const beganAtMs = performance.now();
+function sum(turns: readonly Turns[]): Turns {
+  const total = (of: keyof Turns): number => turns.reduce((so, turn) => so + turn[of], 0);
+  return {
+    jobs: total('jobs'),
+    ms: total('ms'),
+    cpuMs: total('cpuMs'),
+    redisCpuMs: total('redisCpuMs'),
+    commands: total('commands'),
+  };
+}
+
+async function takeTurn(fetcher: Fetcher): Promise<Turns> {
   fetcher.resume();
+  await delay(SETTLE_MS);
+  const before = await standing(fetcher);
   await delay(TURN_MS);
+  const after = await standing(fetcher);
   fetcher.stop();
-  result.ms += performance.now() - beganAtMs;
-  const after = { cpuMs: fetcher.cpuMs, ...(await usageOf(fetcher.redis)) };
-  result.cpuMs += after.cpuMs - before.cpuMs;
-  result.redisCpuMs += after.redisCpuMs - before.redisCpuMs;
-  result.commands += after.commands - before.commands;
+  if (after.jobsLeft <= fetcher.places) throw new Error(`${fetcher.kind} ran out of jobs: give it more`);
+  return {
+    jobs: before.jobsLeft - after.jobsLeft,
+    ms: after.atMs - before.atMs,
+    cpuMs: after.cpuMs - before.cpuMs,
+    redisCpuMs: after.redisCpuMs - before.redisCpuMs,
+    commands: after.commands - before.commands,
+  };
+}
+
+async function standing(fetcher: Fetcher) {
+  // in one go, and answered in this order
+  const [left, usage] = await Promise.all([jobsLeft(fetcher), usageOf(fetcher.redis)]);
+  return { jobsLeft: left, ...usage, cpuMs: fetcher.cpuMs, atMs: performance.now() };
 }
 
 export function jobsPerSecond({ jobs, ms }: Turns): number {
   return (jobs * 1_000) / ms;
 }
 
-async function addJobs({ queues }: Fetcher, jobs: number, ms: number): Promise<void> {
+/** So that each of its queues has its part of so many jobs. */
+async function topUp({ queues, redis: { client } }: Fetcher, jobs: number, ms: number): Promise<void> {
   const each = Math.ceil(jobs / queues.length);
   for (const queue of queues) {
-    for (let added = 0; added < each; added += ADD_AT_ONCE) {
-      const size = Math.min(ADD_AT_ONCE, each - added);
+    for (let left = await client.llen(queue.toKey('wait')); left < each; left += ADD_AT_ONCE) {
+      const size = Math.min(ADD_AT_ONCE, each - left);
       await queue.addBulk(Array.from({ length: size }, () => ({ name: 'job', data: { ms } })));
     }
   }

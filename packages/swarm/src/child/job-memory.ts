@@ -21,14 +21,24 @@ const MAX_SAVED_MS = 1_000;
 const LOOK_MS_PER_JOB = 2;
 const MAX_NAME_LENGTH = 256;
 
-/** A job that runs, or ended since the last look. */
-export interface Run {
+interface Kind {
   readonly queue: string;
   readonly name: string;
+}
+
+/** A job that runs. */
+export interface Run extends Kind {
   /** Its start, or the last look. By the wall clock, which is the cheapest to read; where it jumps, a share is wrong. */
   sinceMs: number;
-  endedAtMs: number | null;
   /** What it was given by earlier looks. */
+  leftBytes: number;
+  approximate: boolean;
+}
+
+/** Runs of one kind that ended since the last look. Their sums: thousands of jobs a second may end. */
+interface Ended extends Kind {
+  runs: number;
+  weightMs: number;
   leftBytes: number;
   approximate: boolean;
 }
@@ -37,7 +47,9 @@ export class JobMemory {
   readonly #readBytes: () => number | null;
   readonly #nowMs: () => number;
   readonly #active = new Set<Run>();
-  #ended: Run[] = [];
+  #ended = new Map<string, Ended>();
+  #lastEnded: Ended | null = null;
+  #endedRuns = 0;
   #kinds = new Map<string, JobGrowth>();
   /** Since the last look, jobs ran at the same time. */
   #overlapped = false;
@@ -57,7 +69,6 @@ export class JobMemory {
       queue,
       name,
       sinceMs: this.#nowMs(),
-      endedAtMs: null,
       leftBytes: 0,
       approximate: false,
     };
@@ -69,12 +80,11 @@ export class JobMemory {
 
   end(run: Run): void {
     const nowMs = this.#nowMs();
-    run.endedAtMs = nowMs;
     this.#active.delete(run);
-    this.#ended.push(run);
+    this.#addEnded(run, nowMs);
     this.#savedMs = Math.min(MAX_SAVED_MS, this.#savedMs + Math.max(0, nowMs - this.#savedAtMs));
     this.#savedAtMs = nowMs;
-    const jobs = this.#active.size + this.#ended.length;
+    const jobs = this.#active.size + this.#endedRuns;
     const priceMs = Math.min(MAX_SAVED_MS, LOOK_MS + LOOK_MS_PER_JOB * jobs);
     if (this.#savedMs < priceMs) return;
     this.#savedMs -= priceMs;
@@ -83,7 +93,7 @@ export class JobMemory {
 
   /** What there is to say since the last call. */
   take(): JobGrowth[] {
-    if (this.#ended.length > 0) this.#look(this.#nowMs());
+    if (this.#endedRuns > 0) this.#look(this.#nowMs());
     if (this.#kinds.size === 0) return [];
     const kinds = [...this.#kinds.values()];
     this.#kinds = new Map();
@@ -92,52 +102,74 @@ export class JobMemory {
 
   #look(nowMs: number): void {
     const bytes = this.#readBytes();
-    const ended = this.#ended;
-    if (bytes !== null && this.#lastBytes !== null) this.#share(bytes - this.#lastBytes, nowMs);
+    const ended = [...this.#ended.values()];
+    if (bytes !== null && this.#lastBytes !== null) this.#share(bytes - this.#lastBytes, nowMs, ended);
     this.#lastBytes = bytes;
-    this.#ended = [];
+    this.#ended = new Map();
+    this.#lastEnded = null;
+    this.#endedRuns = 0;
     this.#overlapped = this.#active.size > 1;
     for (const run of this.#active) run.sinceMs = nowMs;
     if (bytes !== null) this.#record(ended);
   }
 
+  #addEnded(run: Run, nowMs: number): void {
+    let ended = this.#lastEnded;
+    if (!ended || !isAlike(ended, run)) {
+      const key = keyOf(run);
+      ended = this.#ended.get(key) ?? null;
+      if (!ended) {
+        const { queue, name, approximate } = run;
+        ended = { queue, name, runs: 0, weightMs: 0, leftBytes: 0, approximate };
+        this.#ended.set(key, ended);
+      }
+      this.#lastEnded = ended;
+    }
+    ended.runs += 1;
+    ended.weightMs += weightMs(run, nowMs);
+    ended.leftBytes += run.leftBytes;
+    this.#endedRuns += 1;
+  }
+
   /** Gives growth to the runs that were there. */
-  #share(growthBytes: number, nowMs: number): void {
-    const first = this.#ended[0];
+  #share(growthBytes: number, nowMs: number, endedRuns: readonly Ended[]): void {
+    const [first] = endedRuns;
     let isMixed = this.#overlapped;
     let totalMs = 0;
-    for (const runs of [this.#ended, this.#active]) {
-      for (const run of runs) {
-        totalMs += weightMs(run, nowMs);
-        isMixed ||= first !== undefined && !isSameKind(run, first);
-      }
+    for (const ended of endedRuns) {
+      totalMs += ended.weightMs;
+      isMixed ||= first !== undefined && !isSameKind(ended, first);
     }
-    for (const runs of [this.#ended, this.#active]) {
-      for (const run of runs) {
-        run.leftBytes += (growthBytes * weightMs(run, nowMs)) / totalMs;
-        if (isMixed) run.approximate = true;
-      }
+    for (const run of this.#active) {
+      totalMs += weightMs(run, nowMs);
+      isMixed ||= first !== undefined && !isSameKind(run, first);
+    }
+    for (const ended of endedRuns) {
+      ended.leftBytes += (growthBytes * ended.weightMs) / totalMs;
+      ended.approximate ||= isMixed;
+    }
+    for (const run of this.#active) {
+      run.leftBytes += (growthBytes * weightMs(run, nowMs)) / totalMs;
+      run.approximate ||= isMixed;
     }
   }
 
   /** One value for each kind: of runs that ended between the same two looks, only their sum is known. */
-  #record(ended: readonly Run[]): void {
-    const sums: { first: Run; runs: number; bytes: number }[] = [];
-    let sum: (typeof sums)[number] | undefined;
-    for (const run of ended) {
-      if (!sum || !isAlike(sum.first, run)) sum = sums.find(({ first }) => isAlike(first, run));
-      if (!sum) {
-        sum = { first: run, runs: 0, bytes: 0 };
-        sums.push(sum);
+  #record(ended: readonly Ended[]): void {
+    const sums = new Map<string, Ended>();
+    for (const one of ended) {
+      const key = keyOf(one);
+      const sum = sums.get(key);
+      if (!sum) sums.set(key, one);
+      else {
+        sum.runs += one.runs;
+        sum.leftBytes += one.leftBytes;
       }
-      sum.runs += 1;
-      sum.bytes += run.leftBytes;
     }
-    for (const { first, runs, bytes } of sums) this.#add(first, runs, bytes / runs);
+    for (const [key, sum] of sums) this.#add(key, sum);
   }
 
-  #add({ queue, name, approximate }: Run, runs: number, bytes: number): void {
-    const key = `${approximate ? '~' : '='}${queue}:${name}`;
+  #add(key: string, { queue, name, approximate, runs, leftBytes }: Ended): void {
     let kind = this.#kinds.get(key);
     if (!kind) {
       if (this.#kinds.size >= MAX_JOB_KINDS) return;
@@ -145,21 +177,26 @@ export class JobMemory {
       this.#kinds.set(key, kind);
     }
     kind.runs += runs;
-    if (kind.values.length < MAX_GROWTH_VALUES) kind.values.push(Math.round(bytes));
+    if (kind.values.length < MAX_GROWTH_VALUES) kind.values.push(Math.round(leftBytes / runs));
   }
 }
 
-function isSameKind(one: Run, other: Run): boolean {
+function isSameKind(one: Kind, other: Kind): boolean {
   return one.name === other.name && one.queue === other.queue;
 }
 
-function isAlike(one: Run, other: Run): boolean {
+/** The same for those that are alike. */
+function keyOf({ queue, name, approximate }: Run | Ended): string {
+  return `${approximate ? '~' : '='}${queue}:${name}`;
+}
+
+function isAlike(one: Run | Ended, other: Run | Ended): boolean {
   return isSameKind(one, other) && one.approximate === other.approximate;
 }
 
 /** How long it ran since the last look; jobs too fast for the clock have a share, too. */
-function weightMs({ sinceMs, endedAtMs }: Run, nowMs: number): number {
-  return Math.max(0, (endedAtMs ?? nowMs) - sinceMs) + 0.1;
+function weightMs({ sinceMs }: Run, nowMs: number): number {
+  return Math.max(0, nowMs - sinceMs) + 0.1;
 }
 
 /** Where there is no `/proc`, all of RSS has to do. */

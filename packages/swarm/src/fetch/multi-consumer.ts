@@ -16,6 +16,7 @@ import { QueueMarks } from './marks.js';
 import { orderOf } from './order.js';
 import { Pump } from './pump.js';
 import { type QueueWorker, queueWorkerClass } from './queue-worker.js';
+import { groupSize, ReplyGroups } from './reply-groups.js';
 import { WriteBatches } from './write-batches.js';
 
 /** From one word of a job name's limit that cannot be asked to the next. */
@@ -57,16 +58,17 @@ export class MultiConsumer implements Consumer {
     const { client, concurrency } = options;
     // a cluster's nodes have a connection each
     const stream = () => (client.isCluster ? undefined : (client as Redis).stream);
-    this.#batches = new WriteBatches(stream, concurrency);
+    this.#batches = new WriteBatches(stream, groupSize(concurrency));
   }
 
   async start(): Promise<void> {
-    const { bullmq, client, blocking, queues, abort, onWorker, onWaiting } = this.#options;
+    const { bullmq, client, blocking, concurrency, queues, abort, onWorker, onWaiting } = this.#options;
     // the blocking connection that BullMQ asks for is the one that we wait on
     Object.assign(client, { duplicate: () => blocking });
     if (!client.isCluster) encodeScripts(client as Redis);
     const gate = new AloneGate({ onOpened: () => this.#pump?.turn(), onWaiting });
-    const Worker = queueWorkerClass(bullmq, gate, this.#batches, {
+    const wire = { groups: new ReplyGroups(groupSize(concurrency)), batches: this.#batches };
+    const Worker = queueWorkerClass(bullmq, gate, wire, {
       onPaused: (worker) => this.#pump?.pause(this.#workers.indexOf(worker)),
       onResumed: (worker) => this.#pump?.resume(this.#workers.indexOf(worker)),
       cancel: abort,

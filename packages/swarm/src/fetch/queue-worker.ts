@@ -10,6 +10,7 @@ import type { Known } from './known.js';
 import { type JobInProgress, LockRenewal } from './lock-renewal.js';
 import type { Source } from './pump-queue.js';
 import { BLAME_FIELDS, hasBlame, type RawReply, showsReplies, watchReplies } from './replies.js';
+import type { ReplyGroups } from './reply-groups.js';
 import type { WriteBatches } from './write-batches.js';
 
 type JobData = Record<string, unknown>;
@@ -51,6 +52,12 @@ interface Held {
   lost: AbortSignal | undefined;
 }
 
+/** Shared by all queues of a child, since they share the connection. */
+export interface WireOrder {
+  groups: ReplyGroups;
+  batches: WriteBatches;
+}
+
 export interface QueueWorkerListener {
   onPaused(worker: QueueWorker): void;
   onResumed(worker: QueueWorker): void;
@@ -85,13 +92,14 @@ export function missingForQueueWorkers(bullmq: BullModule): string | null {
 export function queueWorkerClass(
   { Worker }: BullModule,
   gate: AloneGate,
-  batches: WriteBatches,
+  { groups, batches }: WireOrder,
   listener: QueueWorkerListener,
 ): WorkerClass<QueueWorker, [known: Known]> {
   const Base = Worker as unknown as WorkerClass<PumpedWorker>;
   return class extends Base implements QueueWorker {
     readonly known: Known;
-    readonly #held = new WeakMap<BullJob, Held>();
+    /** Until their runs have ended; a weak map costs the collector as much as all else that is kept of a job. */
+    readonly #held = new Map<BullJob, Held>();
     /** By token: jobs that came, and were not handed over yet. */
     readonly #arrived = new Map<string, InHand>();
     /** Ids of jobs on their way whose reply showed blame. */
@@ -109,11 +117,12 @@ export function queueWorkerClass(
       this.#renewal = this.lockManager
         ? null
         : new LockRenewal(Number(lockRenewTime), async (jobs) => this.extendLocks?.(jobs));
-      watchReplies(this, () => {
+      const sending = () => {
         const { signs } = known;
         batches.join();
-        return (reply) => this.#onReply(reply, signs);
-      });
+        return (reply: RawReply) => this.#onReply(reply, signs);
+      };
+      watchReplies(this, sending, groups);
     }
 
     async fetch(): Promise<BullJob | null> {
@@ -135,6 +144,7 @@ export function queueWorkerClass(
           : this.processJob(job, token, fetchNext));
         return this.#take(token, next);
       } finally {
+        this.#held.delete(job);
         if (held) gate.left(held.inHand);
       }
     }

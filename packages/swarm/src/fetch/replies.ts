@@ -6,6 +6,7 @@
  * Rejected: what the Worker keeps of it, `limitUntil` and `blockUntil`, is private.
  */
 import type { BullModule, BullWorker } from '../child/bullmq.js';
+import type { ReplyGroups } from './reply-groups.js';
 
 /** What the scripts that may answer with a next job are called. */
 const BRINGS_JOBS: ReadonlySet<string> = new Set([
@@ -32,8 +33,13 @@ export type RawReply = readonly unknown[] | undefined;
 
 /**
  * @param sending called right before a script is sent; what it returns is called with the reply, before BullMQ gets it
+ * @param groups when BullMQ gets it
  */
-export function watchReplies(worker: BullWorker, sending: () => (reply: RawReply) => void): void {
+export function watchReplies(
+  worker: BullWorker,
+  sending: () => (reply: RawReply) => void,
+  groups: ReplyGroups,
+): void {
   const runner = runnerOf(worker as BullWorker & Scripted);
   const execCommand = runner?.execCommand;
   if (!runner || !execCommand) return;
@@ -42,7 +48,7 @@ export function watchReplies(worker: BullWorker, sending: () => (reply: RawReply
     const onReply = sending();
     return Promise.resolve(execCommand.call(runner, client, name, args)).then((value: unknown) => {
       onReply(Array.isArray(value) ? value : undefined);
-      return value;
+      return groups.turn(value);
     });
   };
 }

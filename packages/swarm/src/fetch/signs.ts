@@ -12,9 +12,9 @@ import type { Sight } from './known.js';
 import type { PumpQueue } from './pump-queue.js';
 
 /** What is known of queues without jobs is taken for true for so long while no place is free … */
-const STALE_MS = 50;
+const STALE_MS = 60;
 /** … and renewed from this age on without that anybody waits for it. */
-const RENEW_MS = 20;
+const RENEW_MS = 40;
 /** Others look by themselves as often as that. */
 const TOLD_MS = 6_000;
 /** A longer one would fire at once. */

@@ -2,9 +2,8 @@
  * The scripts that many places send at the same moment, in few writes: a write to a socket costs about as much as all that
  * BullMQ does for a job. They come at the same moment because the replies before them did.
  *
- * Not all in one write: Redis is to be at work on the first while the others are made. None waits for longer than the
- * microtasks that were queued before it, and none at all for a processor (`flush`): what has ended must be told although
- * the next job may block the loop.
+ * None waits for longer than the microtasks that were queued before it, and none at all for a processor (`flush`): what has
+ * ended must be told although the next job may block the loop.
  *
  * Rejected: ioredis' auto-pipelining. It holds back all commands of the loop's turn, those of the app too, and makes an
  * object of each batch and a promise more of each command.
@@ -16,19 +15,16 @@ interface Writable {
   uncork(): void;
 }
 
-/** More of them in one write save nothing any more. */
-const MOST = 8;
-
 export class WriteBatches {
   readonly #stream: () => Writable | undefined;
   #corked: Writable | null = null;
   #count = 0;
   readonly #most: number;
 
-  /** @param stream what commands are written to now @param places how many commands may come at the same moment */
-  constructor(stream: () => Writable | undefined, places: number) {
+  /** @param stream what commands are written to now @param most in one write */
+  constructor(stream: () => Writable | undefined, most: number) {
     this.#stream = stream;
-    this.#most = Math.min(MOST, Math.ceil(places / 2));
+    this.#most = most;
   }
 
   /** Right before a command is sent. */
