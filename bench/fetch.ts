@@ -17,8 +17,9 @@ import {
 } from './support/contests.js';
 import { Fetcher, type FetcherKind } from './support/fetcher.js';
 import { median, percentile } from './support/figures.js';
-import { floodGoal, floodRound, floodTable } from './support/flood.js';
+import { floodGoal, floodRounds, floodTable } from './support/flood.js';
 import { figure, type Goal, print, progress, type Table } from './support/report.js';
+import { undisturbed } from './support/stolen-time.js';
 import { delayedLateness, idleWaits } from './support/waits.js';
 
 const ROUNDS = Number(process.argv[process.argv.indexOf('--rounds') + 1]) || 5;
@@ -53,8 +54,9 @@ async function waitsRounds(
       onRound(round);
       const waits: Waits[] = [];
       for (const { kind, queues, connections } of fetchers) {
-        const idle = await idleWaits(queues, IDLE_JOBS);
-        waits.push({ kind, idle, late: await delayedLateness(queues, DELAYED_JOBS), connections });
+        const idle = await undisturbed(() => idleWaits(queues, IDLE_JOBS));
+        const late = await undisturbed(() => delayedLateness(queues, DELAYED_JOBS));
+        waits.push({ kind, idle, late, connections });
       }
       rounds.push(waits);
     }
@@ -115,9 +117,8 @@ try {
   await redis.client.flushall();
   progress('idle processes: warming up');
   const waits = await waitsRounds(redis, ROUNDS, told('idle processes'));
-  progress('flood');
-  // one: each has hundreds of jobs whose waits are compared
-  const floods = [await floodRound(redis)];
+  progress('flood: warming up');
+  const floods = await floodRounds(redis, ROUNDS, told('flood'));
   print({
     tables: [
       ...contests.map(({ contest, rounds }) => contestTable(contest, rounds)),

@@ -2,10 +2,14 @@
  * Three queues, the last of them full of slow jobs: how long do jobs of the other two wait, beside how long they wait
  * without the flood? With a limit of two for the slow queue, in strict order without a limit, and with stock Workers.
  */
+
+import type { Queue } from 'bullmq';
 import type { TestRedis } from '../../../test/dist/support/redis.js';
+import { waitFor } from '../../../test/dist/support/wait.js';
 import { Fetcher, type FetcherKind } from './fetcher.js';
 import { median, percentile } from './figures.js';
 import { figure, type Goal, type Table } from './report.js';
+import { undisturbed } from './stolen-time.js';
 import { probeWaits } from './waits.js';
 
 const SLOW_JOBS = 2_000;
@@ -21,30 +25,43 @@ export interface Flood {
   flooded: number[];
 }
 
-export async function floodRound(redis: TestRedis): Promise<Flood[]> {
-  const floods: Flood[] = [];
-  for (const kind of KINDS) {
-    const fetcher = await Fetcher.start(redis, {
-      kind,
-      name: `flood-${kind}`,
-      queueCount: 3,
-      concurrency: CONCURRENCY,
-    });
-    try {
-      const others = fetcher.queues.slice(0, 2);
-      await probeWaits(others, { ...PROBES, count: PROBES.count / 3 });
-      const calm = await probeWaits(others, PROBES);
-      const slow = Array.from({ length: SLOW_JOBS }, () => ({ name: 'slow', data: { ms: SLOW_MS } }));
-      await fetcher.queues[2]?.addBulk(slow);
-      const flooded = await probeWaits(others, PROBES);
-      floods.push({ kind, calm, flooded });
-    } finally {
-      await fetcher.close();
-      for (const queue of fetcher.queues)
-        await redis.client.unlink(await redis.client.keys(queue.toKey('*')));
+/** @param onRound before each */
+export async function floodRounds(
+  redis: TestRedis,
+  count: number,
+  onRound: (round: number) => void,
+): Promise<Flood[][]> {
+  const fetchers: Fetcher[] = [];
+  try {
+    for (const kind of KINDS) {
+      const options = { kind, name: `flood-${kind}`, queueCount: 3, concurrency: CONCURRENCY };
+      const fetcher = await Fetcher.start(redis, options);
+      fetchers.push(fetcher);
+      await probeWaits(fetcher.queues.slice(0, 2), PROBES);
     }
+    const rounds: Flood[][] = [];
+    for (let round = 1; round <= count; round += 1) {
+      onRound(round);
+      const floods: Flood[] = [];
+      for (const fetcher of fetchers) floods.push(await undisturbed(() => flood(fetcher)));
+      rounds.push(floods);
+    }
+    return rounds;
+  } finally {
+    for (const fetcher of fetchers) await fetcher.close();
   }
-  return floods;
+}
+
+/** Leaves nothing waiting. */
+async function flood({ kind, queues }: Fetcher): Promise<Flood> {
+  const others = queues.slice(0, 2);
+  const slow = queues[2] as Queue;
+  const calm = await probeWaits(others, PROBES);
+  await slow.addBulk(Array.from({ length: SLOW_JOBS }, () => ({ name: 'slow', data: { ms: SLOW_MS } })));
+  const flooded = await probeWaits(others, PROBES);
+  await slow.drain();
+  await waitFor('the slow jobs under way are done', async () => (await slow.getActiveCount()) === 0);
+  return { kind, calm, flooded };
 }
 
 export function floodTable(rounds: readonly Flood[][]): Table {

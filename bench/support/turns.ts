@@ -11,7 +11,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { TestRedis } from '../../../test/dist/support/redis.js';
 import type { Fetcher } from './fetcher.js';
-import { countStolenTime } from './stolen-time.js';
+import { countStolenTime, MAX_STOLEN } from './stolen-time.js';
 
 const ADD_AT_ONCE = 2_000;
 const POLL_MS = 2;
@@ -20,8 +20,6 @@ const SETTLE_MS = 150;
 const TURN_MS = 350;
 /** Cycles of one turn each, in a round. */
 const CYCLES = 5;
-/** When the host takes more than this of the machine for others, what a turn shows is whom that has hit. */
-const MAX_STOLEN = 0.03;
 /** So many times the cycles that are wanted; then those that were disturbed count as well. */
 const MOST_TRIES = 3;
 
