@@ -119,7 +119,8 @@ export function queueWorkerClass(
         : new LockRenewal(Number(lockRenewTime), async (jobs) => this.extendLocks?.(jobs));
       const sending = () => {
         const { signs } = known;
-        batches.join();
+        // what a timer or an answer from elsewhere has ended comes alone
+        if (groups.isUnderWay) batches.join();
         return (reply: RawReply) => this.#onReply(reply, signs);
       };
       watchReplies(this, sending, groups);

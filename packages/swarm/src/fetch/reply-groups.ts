@@ -27,6 +27,11 @@ export class ReplyGroups {
     this.#room = size;
   }
 
+  /** A reply of just now is being worked on, and others may have come with it. */
+  get isUnderWay(): boolean {
+    return this.#isUnderWay;
+  }
+
   /** What it returns is to be awaited, or returned from a promise's reaction: it resolves when it is this reply's turn. */
   turn<T>(reply: T): T | Promise<T> {
     this.#begin();
