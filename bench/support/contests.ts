@@ -12,7 +12,7 @@ export interface Contest {
   title: string;
   queueCount: number;
   jobMs: number;
-  /** Of each process, at the beginning of a turn. */
+  /** Of each process, at the beginning of a turn: in strict order it comes to the second queue within it, and the third. */
   jobs: number;
   /** Of the swarm app. */
   concurrency: number;
@@ -27,7 +27,7 @@ export const CONTESTS: readonly Contest[] = [
     title: 'no-op jobs, 1 queue, concurrency 10',
     queueCount: 1,
     jobMs: 0,
-    jobs: 12_000,
+    jobs: 6_400,
     concurrency: 10,
     stockConcurrency: 10,
     floors: { strict: 1 },
@@ -45,7 +45,7 @@ export const CONTESTS: readonly Contest[] = [
     title: 'no-op jobs, 4 queues, concurrency 10 (stock: 10 each)',
     queueCount: 4,
     jobMs: 0,
-    jobs: 12_000,
+    jobs: 6_400,
     concurrency: 10,
     stockConcurrency: 10,
     floors: { strict: 0.8, weighted: 0.75 },
@@ -55,7 +55,7 @@ export const CONTESTS: readonly Contest[] = [
     title: 'no-op jobs, 4 queues, concurrency 40 (stock: 10 each)',
     queueCount: 4,
     jobMs: 0,
-    jobs: 12_000,
+    jobs: 6_400,
     concurrency: 40,
     stockConcurrency: 10,
     floors: { strict: null, weighted: null },

@@ -47,6 +47,7 @@ export function print(report: Report): void {
   progress('');
   const goals = report.goals.map((goal) => ({ ...goal, verdict: judge(goal) }));
   const notes = [...report.notes, ...noteOnStolen()];
+  if (goals.some(({ verdict }) => verdict === 'MISSED')) process.exitCode = 1;
   if (asJson) return console.log(jsonText({ goals, notes, ...report.data }));
   for (const { title, columns, rows } of report.tables) {
     const [first = '', ...figures] = columns;

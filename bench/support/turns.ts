@@ -6,7 +6,8 @@
  *
  * The first part of a turn does not count. A process that was stopped makes up for it: every timer that was due meanwhile
  * fires, for nothing in one that has none, in one that is supervised for a heartbeat, a look at its memory, and more, which
- * it would do a tenth as often otherwise.
+ * it would do a tenth as often otherwise. So what is done once a second or less often is not in these figures:
+ * `overhead` and `watchdog` have it.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { TestRedis } from '../../../test/dist/support/redis.js';
@@ -22,6 +23,9 @@ const TURN_MS = 350;
 const CYCLES = 5;
 /** So many times the cycles that are wanted; then those that were disturbed count as well. */
 const MOST_TRIES = 3;
+
+/** Jobs the next time, by those that were too few. */
+const MORE = 1.5;
 
 /** All turns of one process in a round. */
 export interface Turns {
@@ -45,8 +49,10 @@ export async function warmUp(fetcher: Fetcher, jobs: number): Promise<void> {
 /**
  * Takes and leaves them stopped, their queues paused.
  *
- * @param jobs how many each has at the beginning of a turn
- * @throws a process was left without jobs before its turn was over: how fast it is was not measured
+ * A cycle in which a process ran out of jobs says nothing of how fast it is: it is taken again, with more of them.
+ *
+ * @param jobs how many each has at the beginning of a turn; in strict order, queue after queue is worked on if they are few
+ * @throws jobs ran out each time
  */
 export async function measureTurns(
   fetchers: readonly Fetcher[],
@@ -57,19 +63,21 @@ export async function measureTurns(
   const cycles: { turns: Map<Fetcher, Turns>; isQuiet: boolean }[] = [];
   const quiet = () => cycles.filter(({ isQuiet }) => isQuiet);
   let order = fetchers;
-  while (quiet().length < CYCLES && cycles.length < CYCLES * MOST_TRIES) {
+  let backlog = jobs;
+  for (let tries = 0; quiet().length < CYCLES && tries < CYCLES * MOST_TRIES; tries += 1) {
     // the first after the question finds a colder machine
     order = order.toReversed();
     const turns = new Map<Fetcher, Turns>();
-    let isQuiet = true;
+    const stolen = countStolenTime();
     for (const fetcher of order) {
-      await topUp(fetcher, jobs, jobMs);
-      const stolen = countStolenTime();
-      turns.set(fetcher, await takeTurn(fetcher));
-      isQuiet &&= (stolen() ?? 0) <= MAX_STOLEN;
+      await topUp(fetcher, backlog, jobMs);
+      const turn = await takeTurn(fetcher);
+      if (turn) turns.set(fetcher, turn);
     }
-    cycles.push({ turns, isQuiet });
+    if (turns.size === fetchers.length) cycles.push({ turns, isQuiet: (stolen() ?? 0) <= MAX_STOLEN });
+    else backlog *= MORE;
   }
+  if (cycles.length === 0) throw new Error('the processes ran out of jobs in each turn');
   for (const { queues } of fetchers) {
     await Promise.all(queues.map((queue) => queue.pause()));
     await Promise.all(queues.map((queue) => queue.drain()));
@@ -91,14 +99,16 @@ function sum(turns: readonly Turns[]): Turns {
   };
 }
 
-async function takeTurn(fetcher: Fetcher): Promise<Turns> {
+/** @returns null: it ran out of jobs, or would soon have; stock Workers did so if one of their queues was */
+async function takeTurn(fetcher: Fetcher): Promise<Turns | null> {
   fetcher.resume();
   await delay(SETTLE_MS);
   const before = await standing(fetcher);
   await delay(TURN_MS);
   const after = await standing(fetcher);
   fetcher.stop();
-  if (after.jobsLeft <= fetcher.places) throw new Error(`${fetcher.kind} ran out of jobs: give it more`);
+  const least = fetcher.kind === 'stock' ? Math.min(...after.left) * fetcher.queues.length : after.jobsLeft;
+  if (least <= 2 * fetcher.places) return null;
   return {
     jobs: before.jobsLeft - after.jobsLeft,
     ms: after.atMs - before.atMs,
@@ -110,8 +120,14 @@ async function takeTurn(fetcher: Fetcher): Promise<Turns> {
 
 async function standing(fetcher: Fetcher) {
   // in one go, and answered in this order
-  const [left, usage] = await Promise.all([jobsLeft(fetcher), usageOf(fetcher.redis)]);
-  return { jobsLeft: left, ...usage, cpuMs: fetcher.cpuMs, atMs: performance.now() };
+  const [left, usage] = await Promise.all([leftOfEach(fetcher), usageOf(fetcher.redis)]);
+  return {
+    left,
+    jobsLeft: left.reduce((sum, count) => sum + count, 0),
+    ...usage,
+    cpuMs: fetcher.cpuMs,
+    atMs: performance.now(),
+  };
 }
 
 export function jobsPerSecond({ jobs, ms }: Turns): number {
@@ -142,14 +158,18 @@ async function drained(fetcher: Fetcher): Promise<void> {
   }
 }
 
-/** One is in `active` until it is completed. */
-export async function jobsLeft({
-  queues,
-  redis: { client },
-}: Pick<Fetcher, 'queues' | 'redis'>): Promise<number> {
-  const keys = queues.flatMap((queue) => ['wait', 'paused', 'active'].map((name) => queue.toKey(name)));
-  const lengths = await Promise.all(keys.map((key) => client.llen(key)));
-  return lengths.reduce((sum, length) => sum + length, 0);
+export async function jobsLeft(fetcher: Pick<Fetcher, 'queues' | 'redis'>): Promise<number> {
+  return (await leftOfEach(fetcher)).reduce((sum, count) => sum + count, 0);
+}
+
+/** Of each queue. A job is in `active` until it is completed. */
+function leftOfEach({ queues, redis: { client } }: Pick<Fetcher, 'queues' | 'redis'>): Promise<number[]> {
+  return Promise.all(
+    queues.map(async (queue) => {
+      const lists = ['wait', 'paused', 'active'].map((name) => client.llen(queue.toKey(name)));
+      return (await Promise.all(lists)).reduce((sum, length) => sum + length, 0);
+    }),
+  );
 }
 
 async function usageOf({ client }: TestRedis): Promise<{ redisCpuMs: number; commands: number }> {

@@ -1,9 +1,10 @@
-/** An id that waits in a queue while its job is gone from Redis: deleted by hand, evicted, restored in part. */
+/** Jobs that are gone from Redis or broken there while their ids wait: by hand, evicted, restored in part. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { noneActive } from '../support/jobs.js';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import { Trial } from '../support/trial.js';
+import { waitFor } from '../support/wait.js';
 
 describe('a job whose hash is gone', { concurrency: 2 }, () => {
   let redis: TestRedis;
@@ -30,4 +31,27 @@ describe('a job whose hash is gone', { concurrency: 2 }, () => {
       assert.deepEqual(swarm.all('kill'), []);
     });
   }
+});
+
+describe('a job of whose data nothing can be made', () => {
+  it('does not keep a job with blame from running alone, nor the others from running after it', async (t) => {
+    const redis = await startRedis();
+    t.after(() => redis.close());
+    const trial = new Trial(t, redis);
+    const broken = await trial.queue.add('job', {});
+    await redis.client.hset(trial.queue.toKey(broken.id as string), 'data', '{');
+    const swarm = trial.start(1, { app: 'fault-app.mjs', args: ['--timeout', '20s'] });
+    await swarm.ready(1);
+    await waitFor('the broken job was fetched', async () => (await trial.queue.getActiveCount()) === 1);
+    await trial.queue.pause();
+    const suspect = await trial.queue.add('job', { ms: 10 });
+    await redis.client.hset(trial.queue.toKey(suspect.id as string), 'swarmShared', '1');
+    const other = await trial.queue.add('job', { ms: 10 });
+    await trial.queue.resume();
+    for (const { id } of [suspect, other])
+      await waitFor(
+        `job ${id} is done`,
+        async () => (await trial.queue.getJobState(String(id))) === 'completed',
+      );
+  });
 });

@@ -119,8 +119,7 @@ export function queueWorkerClass(
         : new LockRenewal(Number(lockRenewTime), async (jobs) => this.extendLocks?.(jobs));
       const sending = () => {
         const { signs } = known;
-        // what a timer or an answer from elsewhere has ended comes alone
-        if (groups.isUnderWay) batches.join();
+        batches.join();
         return (reply: RawReply) => this.#onReply(reply, signs);
       };
       watchReplies(this, sending, groups);
@@ -129,10 +128,7 @@ export function queueWorkerClass(
     async fetch(): Promise<BullJob | null> {
       this.#lastToken += 1;
       const token = `${this.id}:${this.#lastToken}`;
-      const { name } = this.opts as { name?: string };
-      if (this.getBackend) return this.#take(token, await this.moveToActive(token, name));
-      this.#client ??= await this.client;
-      return this.#take(token, await this.moveToActive(this.#client, token, name));
+      return this.#take(token, await this.#moveToActive(token));
     }
 
     async process(job: BullJob, fetchNext: FetchNext, lease: Lease | null): Promise<BullJob | null> {
@@ -219,12 +215,28 @@ export function queueWorkerClass(
       listener.cancel(this, null, reason);
     }
 
-    #onReply(reply: RawReply, signs: number): void {
-      if (!reply) return;
+    async #moveToActive(token: string): Promise<BullJob | undefined> {
+      const { name } = this.opts as { name?: string };
+      try {
+        if (this.getBackend) return await this.moveToActive(token, name);
+        this.#client ??= await this.client;
+        return await this.moveToActive(this.#client, token, name);
+      } catch (error) {
+        // a job came, and BullMQ can make nothing of it
+        this.#take(token, undefined);
+        throw error;
+      }
+    }
+
+    /** @returns whether the job that came is a suspect */
+    #onReply(reply: RawReply, signs: number): boolean {
+      if (!reply) return false;
       const [hash, id, limitedMs, dueAtMs] = reply;
       const said = { job: Boolean(hash), limitedMs: Number(limitedMs), dueAtMs: Number(dueAtMs) };
       this.known.replied(said, signs, Date.now());
-      if (hasBlame(hash)) this.#suspects.add(String(id));
+      const isSuspect = hasBlame(hash);
+      if (isSuspect) this.#suspects.add(String(id));
+      return isSuspect;
     }
 
     /** A job that came may be gone before it is begun: BullMQ could not schedule the one after it. */

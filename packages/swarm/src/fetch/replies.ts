@@ -32,12 +32,13 @@ interface Scripted {
 export type RawReply = readonly unknown[] | undefined;
 
 /**
- * @param sending called right before a script is sent; what it returns is called with the reply, before BullMQ gets it
- * @param groups when BullMQ gets it
+ * @param sending called right before a script is sent; what it returns is called with the reply, before BullMQ gets it, and
+ *   says whether BullMQ must get it at once: that a suspect waits is to be known before any other job of that moment begins
+ * @param groups when BullMQ gets it otherwise
  */
 export function watchReplies(
   worker: BullWorker,
-  sending: () => (reply: RawReply) => void,
+  sending: () => (reply: RawReply) => boolean,
   groups: ReplyGroups,
 ): void {
   const runner = runnerOf(worker as BullWorker & Scripted);
@@ -47,8 +48,8 @@ export function watchReplies(
     if (!BRINGS_JOBS.has(name)) return execCommand.call(runner, client, name, args);
     const onReply = sending();
     return Promise.resolve(execCommand.call(runner, client, name, args)).then((value: unknown) => {
-      onReply(Array.isArray(value) ? value : undefined);
-      return groups.turn(value);
+      const isUrgent = onReply(Array.isArray(value) ? value : undefined);
+      return isUrgent ? value : groups.turn(value);
     });
   };
 }

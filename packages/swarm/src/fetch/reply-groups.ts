@@ -5,6 +5,9 @@
  * few while the others are made.
  *
  * Not one by one: those of a group are sent in one write (`write-batches.ts`).
+ *
+ * The price: while a processor of the first few blocks the loop, what the other replies say is not known, as if they were
+ * still in the socket. Jobs that Redis has as completed are shown as running until the loop turns, a few at most.
  */
 
 /** More of them in one write save nothing any more. */
@@ -25,11 +28,6 @@ export class ReplyGroups {
   constructor(size: number) {
     this.#size = size;
     this.#room = size;
-  }
-
-  /** A reply of just now is being worked on, and others may have come with it. */
-  get isUnderWay(): boolean {
-    return this.#isUnderWay;
   }
 
   /** What it returns is to be awaited, or returned from a promise's reaction: it resolves when it is this reply's turn. */
