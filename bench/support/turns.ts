@@ -22,7 +22,7 @@ const TURN_MS = 350;
 /** Cycles of one turn each, in a round. */
 const CYCLES = 5;
 /** So many times the cycles that are wanted; then those that were disturbed count as well. */
-const MOST_TRIES = 3;
+const MOST_TRIES = 2;
 
 /** Jobs the next time, by those that were too few. */
 const MORE = 1.5;
