@@ -1,6 +1,7 @@
 /** Dumps that somebody asks for, of children that are blocked and of those whose jobs only wait. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it, type TestContext } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { startRedis, type TestRedis } from '../support/redis.js';
 import { silentNames, silentServer } from '../support/silent-network.js';
 import { type Dump, StuckTrial } from '../support/stuck-trial.js';
@@ -39,6 +40,20 @@ describe('a dump that is asked for', { concurrency: 2 }, () => {
     assert.ok(swarm.all('dump', { trigger: 'signal' }).length < 5, 'a thousand signals are one wish');
     process.kill(pid, 'SIGKILL');
     await trial.nothingLost(new Map([[swarm, 1]]));
+  });
+
+  it('of a child that has only just stopped turning', async (t) => {
+    const trial = new StuckTrial(t, redis);
+    const swarm = trial.startStuck({}, NEVER);
+    await swarm.ready(1);
+    const { pid } = await trial.runs(await trial.add({ hang: 'loop' }));
+    // the loop begins a little after the job says that it runs
+    await delay(50);
+    swarm.kill('SIGTTIN');
+    const { kind, stack } = await trial.dumpOf(pid);
+    assert.equal(kind, 'javascript');
+    assert.ok(stack.some(({ function: name }) => name.includes('spinForever')));
+    await swarm.close();
   });
 
   it('of a job whose request is never answered: method, address, and for how long', async (t) => {

@@ -115,6 +115,7 @@ describe('the master is killed', { concurrency: 3 }, () => {
     const killedAtMs = Date.now();
     swarm.kill('SIGKILL');
     await gone(t, [pid], killedAtMs, 30_000);
+    await succeeded(trial, 1);
   });
 
   fullIt('while a child still drains: the successor leaves it its job', async (t) => {

@@ -83,8 +83,8 @@ test('a process is where it was while it lived, also if it is looked at while it
 test('a zombie is on its way out', {
   skip: process.platform !== 'linux' && 'there is no /proc',
 }, async (t) => {
-  // nobody waits for the second one
-  const parent = spawn('sh', ['-c', 'sleep 0 & echo $!; exec sleep 60'], {
+  // nobody waits for the second one; a shell might, so it ends when that is gone
+  const parent = spawn('sh', ['-c', 'sleep 0.3 & echo $!; exec sleep 60'], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   t.after(() => parent.kill('SIGKILL'));

@@ -1,8 +1,9 @@
 /**
- * Takes a dump, in the watchdog thread. Three samples of the stack, 40 ms apart, tell a loop that goes on from
- * one that stands; if the first does not come in half a second, the main thread is in native code, and
- * the kernel says what it can of it. The question stays queued then, and is answered as soon as the call returns: that
- * stack names the caller, and follows as a dump of its own.
+ * Takes a dump, in the watchdog thread. A loop that may have stood still for a moment only is waited for: it ticks, or is
+ * known to stand. Of one that stands, three samples of the stack, 40 ms apart, tell whether it runs on and on. If
+ * the first does not come in half a second, the main thread is in native code, and the kernel says what it can of it.
+ * The question stays queued then, and is answered as soon as the call returns: that stack names the caller, and follows
+ * as a dump of its own.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { DumpJob, Findings, Frame } from '../dump.js';
@@ -35,6 +36,9 @@ const SOON_MS = 200;
 /** One that is starved is asked again and again, for so many times. */
 const PATIENCE = 4;
 const CONTEXT_MS = 300;
+/** From the question on: in which a loop has ticked that turns, or is known to stand. */
+const SETTLED_MS = 1_000;
+const SETTLE_LOOK_MS = 10;
 /** In which it can be told how much CPU the main thread gets. */
 const MEASURED_MS = 100;
 const MAX_FRAMES = 64;
@@ -43,8 +47,10 @@ export interface TakerParts {
   board: BoardMemory;
   /** Of this package: its frames are not the app's. */
   ownRoot: string;
-  /** What the loop is known to do now; null: it turns. */
+  /** What the loop is known to do now; null: it turned a moment ago. */
   loop: () => BlockKind | null;
+  /** A count that goes on as long as the loop turns. */
+  tick: () => number;
   /** The stack that a native call had, as soon as it has returned. */
   onReturn: (findings: Findings) => void;
 }
@@ -74,7 +80,9 @@ export class DumpTaker {
 
   async #look(before: Cpu | null): Promise<Findings> {
     const jobs = readJobBoard(this.#parts.board);
+    const untilMs = performance.now() + SETTLED_MS;
     const loop = this.#parts.loop();
+    const tick = this.#parts.tick();
     if (loop === 'debugger') return { ...nothing('debugger', jobs), notes: ['a debugger is attached'] };
     // nothing else is answered either, until what it is in returns
     if (this.#waiting) {
@@ -98,7 +106,8 @@ export class DumpTaker {
       return nothing('native', jobs);
     }
     try {
-      return await this.#sample(inspector, answer, jobs, loop);
+      const isBlocked = (loop ?? (await this.#settled(tick, untilMs))) !== null;
+      return await this.#sample(inspector, answer, jobs, isBlocked);
     } finally {
       inspector.close();
     }
@@ -108,7 +117,7 @@ export class DumpTaker {
     inspector: MainInspector,
     first: string,
     jobs: DumpJob[],
-    loop: BlockKind | null,
+    isBlocked: boolean,
   ): Promise<Findings> {
     const context = parse<MainContext>(await within(inspector.evaluate(CONTEXT_EXPRESSION), CONTEXT_MS));
     this.#started = Array.isArray(context?.started) ? context.started : [];
@@ -116,7 +125,7 @@ export class DumpTaker {
     const samples = [this.#sampleOf(first)];
     const isTold = (): boolean =>
       samples.some(({ frames }) => hasForeignFrame(frames)) && (!needsJob || samples.some(({ job }) => job));
-    const most = loop === null ? 1 : SAMPLES + MORE_SAMPLES;
+    const most = isBlocked ? SAMPLES + MORE_SAMPLES : 1;
     while (samples.length < most && (samples.length < SAMPLES || !isTold())) {
       await delay(samples.length < SAMPLES ? BETWEEN_MS : SOON_AGAIN_MS);
       const text = await within(inspector.evaluate(SAMPLE_EXPRESSION), ANSWER_MS);
@@ -124,16 +133,23 @@ export class DumpTaker {
       samples.push(this.#sampleOf(text));
     }
     const told = samples.filter(({ frames }) => hasForeignFrame(frames));
-    const paused = loop !== null && told.length === 0 ? await this.#pause(inspector) : null;
+    const paused = isBlocked && told.length === 0 ? await this.#pause(inspector) : null;
     const stacks = paused ? [paused] : samples.map(({ frames }) => frames);
     const stack = paused ?? told[0]?.frames ?? [];
     const owner = samples.find(({ job }) => job)?.job ?? null;
     return {
-      ...nothing(loop === null ? 'turning' : 'javascript', jobs),
+      ...nothing(isBlocked ? 'javascript' : 'turning', jobs),
       ...stackFacts(stack, stacks),
-      ...contextFacts(context, loop !== null),
-      job: loop !== null && context?.knowsJob ? sameJob(jobs, owner) : onlyOne(jobs),
+      ...contextFacts(context, isBlocked),
+      job: isBlocked && context?.knowsJob ? sameJob(jobs, owner) : onlyOne(jobs),
     };
+  }
+
+  /** What a loop does that had ticked so far when it was asked; null: it turns. */
+  async #settled(tick: number, untilMs: number): Promise<BlockKind | null> {
+    while (this.#parts.loop() === null && this.#parts.tick() === tick && performance.now() < untilMs)
+      await delay(SETTLE_LOOK_MS);
+    return this.#parts.loop();
   }
 
   async #pause(inspector: MainInspector): Promise<Frame[] | null> {

@@ -36,6 +36,7 @@ class Watchdog {
     board,
     ownRoot: fileURLToPath(new URL('..', import.meta.url)),
     loop: () => lookOf(this.#watch).kind,
+    tick: () => readPulse(pulse).tick,
     onReturn: (findings) => this.#send({ type: 'returned', findings }),
   });
   #taking: Promise<unknown> = Promise.resolve();
