@@ -2,7 +2,6 @@
  * Three queues, the last of them full of slow jobs: how long do jobs of the other two wait, beside how long they wait
  * without the flood? With a limit of two for the slow queue, in strict order without a limit, and with stock Workers.
  */
-
 import type { Queue } from 'bullmq';
 import type { TestRedis } from '../../../test/dist/support/redis.js';
 import { waitFor } from '../../../test/dist/support/wait.js';

@@ -23,7 +23,6 @@ const TURN_MS = 350;
 const CYCLES = 5;
 /** So many times the cycles that are wanted; then those that were disturbed count as well. */
 const MOST_TRIES = 2;
-
 /** Jobs the next time, by those that were too few. */
 const MORE = 1.5;
 

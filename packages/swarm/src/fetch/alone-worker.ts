@@ -1,22 +1,14 @@
 /**
  * A BullMQ Worker that asks a gate before it fetches, and knows which of its jobs have blame without a
  * question of its own: the reply that brings a job brings its whole hash. 5.x makes the job of that hash
- * (`createJob`); 6.x makes a record of known fields first, so the reply is looked at before (`execCommand`).
+ * (`createJob`); 6.x makes a record of known fields first, so the reply is looked at before (`replies.ts`).
  *
  * Rejected: `pause()` and `resume()`. A wait for jobs that is under way fetches one although the Worker is
  * paused, and a `resume()` at the moment at which the loop ends is lost.
  */
 import type { BullJob, BullModule, BullWorker } from '../child/bullmq.js';
 import type { AloneGate, InHand } from './alone-gate.js';
-
-/** What the scripts that may answer with a next job are called. */
-const BRINGS_JOBS: ReadonlySet<string> = new Set([
-  'moveToActive',
-  'moveToFinished',
-  'moveToDelayed',
-  'retryJob',
-]);
-const BLAME_FIELDS: readonly unknown[] = ['swarmExact', 'swarmShared'];
+import { BLAME_FIELDS, hasBlame, watchReplies } from './replies.js';
 
 type JobData = Record<string, unknown>;
 type FetchNext = () => boolean;
@@ -27,10 +19,6 @@ interface FetchingWorker extends BullWorker {
   nextJobFromJobData(data: JobData | undefined, id?: string, token?: string): Promise<BullJob | undefined>;
   processJob(job: BullJob, token: string, fetchNext?: FetchNext, ...rest: unknown[]): Promise<unknown>;
   run(): Promise<void>;
-}
-
-interface Backend {
-  execCommand?(client: unknown, name: string, args: unknown[]): unknown;
 }
 
 export interface AloneWorker extends FetchingWorker {
@@ -75,7 +63,10 @@ export function aloneWorkerClass(
 
     constructor(queue: string, processor: unknown, options: object) {
       super(queue, processor, options);
-      this.#watchReplies();
+      watchReplies(this, () => (reply) => {
+        if (hasBlame(reply?.[0])) this.#suspects.add(String(reply?.[1]));
+        return undefined;
+      });
     }
 
     async turn(job: BullJob): Promise<'begin' | 'leave'> {
@@ -111,8 +102,7 @@ export function aloneWorkerClass(
       token = '',
     ): Promise<BullJob | undefined> {
       if (!data) return super.nextJobFromJobData(data, id, token);
-      const suspect =
-        this.#suspects.delete(id) || BLAME_FIELDS.some((field) => Number(data[field as string]) > 0);
+      const suspect = this.#suspects.delete(id) || BLAME_FIELDS.some((field) => Number(data[field]) > 0);
       const inHand = { queue: this.name, id, suspect };
       gate.came(inHand);
       this.#unbegun += 1;
@@ -179,26 +169,5 @@ export function aloneWorkerClass(
     #letGo(): void {
       for (const goOn of this.#atGate.splice(0)) goOn();
     }
-
-    #watchReplies(): void {
-      const backend = this.getBackend?.() as Backend | undefined;
-      const execCommand = backend?.execCommand;
-      if (!backend || !execCommand) return;
-      backend.execCommand = (client, name, args) => {
-        const reply = execCommand.call(backend, client, name, args);
-        if (!BRINGS_JOBS.has(name)) return reply;
-        return Promise.resolve(reply).then((value) => {
-          const [data, id] = Array.isArray(value) ? (value as unknown[]) : [];
-          if (hasBlame(data)) this.#suspects.add(String(id));
-          return value;
-        });
-      };
-    }
   };
-}
-
-/** A hash as Redis gives it: field, value, field, value … */
-function hasBlame(data: unknown): boolean {
-  if (!Array.isArray(data)) return false;
-  return data.some((field, at) => at % 2 === 0 && BLAME_FIELDS.includes(field) && Number(data[at + 1]) > 0);
 }

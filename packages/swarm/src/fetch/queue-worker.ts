@@ -117,12 +117,12 @@ export function queueWorkerClass(
       this.#renewal = this.lockManager
         ? null
         : new LockRenewal(Number(lockRenewTime), async (jobs) => this.extendLocks?.(jobs));
-      const sending = () => {
+      watchReplies(this, () => {
         const { signs } = known;
         batches.join();
-        return (reply: RawReply) => this.#onReply(reply, signs);
-      };
-      watchReplies(this, sending, groups);
+        // that a suspect waits is to be known before any other job of that moment begins
+        return (reply) => (this.#onReply(reply, signs) ? undefined : groups.turn());
+      });
     }
 
     async fetch(): Promise<BullJob | null> {

@@ -6,7 +6,6 @@
  * Rejected: what the Worker keeps of it, `limitUntil` and `blockUntil`, is private.
  */
 import type { BullModule, BullWorker } from '../child/bullmq.js';
-import type { ReplyGroups } from './reply-groups.js';
 
 /** What the scripts that may answer with a next job are called. */
 const BRINGS_JOBS: ReadonlySet<string> = new Set([
@@ -31,16 +30,11 @@ interface Scripted {
 /** A reply of a script that brings jobs: `[hash, id, limited for ms, due at ms]`; undefined: it brings none. */
 export type RawReply = readonly unknown[] | undefined;
 
-/**
- * @param sending called right before a script is sent; what it returns is called with the reply, before BullMQ gets it, and
- *   says whether BullMQ must get it at once: that a suspect waits is to be known before any other job of that moment begins
- * @param groups when BullMQ gets it otherwise
- */
-export function watchReplies(
-  worker: BullWorker,
-  sending: () => (reply: RawReply) => boolean,
-  groups: ReplyGroups,
-): void {
+/** Called with a reply before BullMQ gets it, which waits for the promise if there is one. */
+export type OnReply = (reply: RawReply) => Promise<void> | undefined;
+
+/** @param sending called right before a script is sent */
+export function watchReplies(worker: BullWorker, sending: () => OnReply): void {
   const runner = runnerOf(worker as BullWorker & Scripted);
   const execCommand = runner?.execCommand;
   if (!runner || !execCommand) return;
@@ -48,8 +42,8 @@ export function watchReplies(
     if (!BRINGS_JOBS.has(name)) return execCommand.call(runner, client, name, args);
     const onReply = sending();
     return Promise.resolve(execCommand.call(runner, client, name, args)).then((value: unknown) => {
-      const isUrgent = onReply(Array.isArray(value) ? value : undefined);
-      return isUrgent ? value : groups.turn(value);
+      const turn = onReply(Array.isArray(value) ? value : undefined);
+      return turn ? turn.then(() => value) : value;
     });
   };
 }

@@ -30,14 +30,14 @@ export class ReplyGroups {
     this.#room = size;
   }
 
-  /** What it returns is to be awaited, or returned from a promise's reaction: it resolves when it is this reply's turn. */
-  turn<T>(reply: T): T | Promise<T> {
+  /** Resolves when it is the turn of the reply that has come; undefined: at once. */
+  turn(): Promise<void> | undefined {
     this.#begin();
     if (this.#room > 0) {
       this.#room -= 1;
-      return reply;
+      return undefined;
     }
-    return new Promise((resolve) => this.#later.push(() => resolve(reply)));
+    return new Promise((resolve) => this.#later.push(resolve));
   }
 
   /** The group ends when all that its replies have led to is done, but for what waits: at the tick after the microtasks. */

@@ -33,12 +33,12 @@ export function isLastOfGroup(state: SupervisorState, slot: Slot): boolean {
   return !isGoing(slot) && staying(state, slot.group).length === 1;
 }
 
-/** It is emptied for good. */
 /** How many children there are to be, of all groups. */
 export function wantedCount({ slots }: Pick<SupervisorState, 'slots'>): number {
   return slots.filter((slot) => !isGoing(slot)).length;
 }
 
+/** It is emptied for good. */
 export function isGoing(slot: Slot): boolean {
   return slot.state === 'stopping' && slot.afterStop === 'remove';
 }
