@@ -120,8 +120,12 @@ export function queueWorkerClass(
       watchReplies(this, () => {
         const { signs } = known;
         batches.join();
-        // that a suspect waits is to be known before any other job of that moment begins
-        return (reply) => (this.#onReply(reply, signs) ? undefined : groups.turn());
+        groups.sent();
+        return (reply) => {
+          groups.came();
+          // that a suspect waits is to be known before any other job of that moment begins
+          return this.#onReply(reply, signs) ? undefined : groups.turn();
+        };
       });
     }
 

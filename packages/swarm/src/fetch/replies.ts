@@ -30,7 +30,7 @@ interface Scripted {
 /** A reply of a script that brings jobs: `[hash, id, limited for ms, due at ms]`; undefined: it brings none. */
 export type RawReply = readonly unknown[] | undefined;
 
-/** Called with a reply before BullMQ gets it, which waits for the promise if there is one. */
+/** Called with a reply, undefined for an error, before BullMQ gets it, which waits for the promise if there is one. */
 export type OnReply = (reply: RawReply) => Promise<void> | undefined;
 
 /** @param sending called right before a script is sent */
@@ -41,10 +41,16 @@ export function watchReplies(worker: BullWorker, sending: () => OnReply): void {
   runner.execCommand = (client, name, args) => {
     if (!BRINGS_JOBS.has(name)) return execCommand.call(runner, client, name, args);
     const onReply = sending();
-    return Promise.resolve(execCommand.call(runner, client, name, args)).then((value: unknown) => {
-      const turn = onReply(Array.isArray(value) ? value : undefined);
-      return turn ? turn.then(() => value) : value;
-    });
+    return Promise.resolve(execCommand.call(runner, client, name, args)).then(
+      (value: unknown) => {
+        const turn = onReply(Array.isArray(value) ? value : undefined);
+        return turn ? turn.then(() => value) : value;
+      },
+      (error: unknown) => {
+        void onReply(undefined);
+        throw error;
+      },
+    );
   };
 }
 
