@@ -141,7 +141,8 @@ export class Pump<Job> {
       const queue = this.#queues[at];
       if (!queue) break;
       if (queue.known.hint <= 0) {
-        void this.#signs.look(false);
+        // what a fetch of it that is under way takes is not there for others: the turn after that knows more
+        if (queue.fetching === 0) void this.#signs.look(false);
         return;
       }
       this.#take(queue);
