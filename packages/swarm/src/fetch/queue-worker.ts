@@ -119,7 +119,8 @@ export function queueWorkerClass(
         : new LockRenewal(Number(lockRenewTime), async (jobs) => this.extendLocks?.(jobs));
       watchReplies(this, () => {
         const { signs } = known;
-        batches.join();
+        // to hold back one that will be alone only costs time
+        if (groups.areSeveral) batches.join();
         groups.sent();
         return (reply) => {
           groups.came();

@@ -23,9 +23,15 @@ export class ReplyGroups {
   readonly #waiting: (() => void)[] = [];
   #atRedis = 0;
   #isUnderWay = false;
+  #areSeveral = false;
 
   constructor(size: number) {
     this.#size = size;
+  }
+
+  /** Several replies are worked on now, so that several scripts will be sent at the same moment. */
+  get areSeveral(): boolean {
+    return this.#areSeveral;
   }
 
   /** A script is sent, whose reply will be said to have come. */
@@ -50,12 +56,15 @@ export class ReplyGroups {
 
   #handOn(): void {
     const most = Math.max(1, Math.min(this.#size, this.#atRedis));
-    for (const goOn of this.#waiting.splice(0, most)) goOn();
+    const group = this.#waiting.splice(0, most);
+    this.#areSeveral = group.length > 1;
+    for (const goOn of group) goOn();
     // when all that they lead to is done, but for what waits; ticks that a tick asks for come before the microtasks
     queueMicrotask(() => process.nextTick(() => this.#goOn()));
   }
 
   #goOn(): void {
+    this.#areSeveral = false;
     if (this.#waiting.length > 0) this.#handOn();
     else this.#isUnderWay = false;
   }
