@@ -1,4 +1,4 @@
-// Plain BullMQ: a Worker a queue, with BullMQ's defaults but for the concurrency. Jobs say when they began.
+// Plain BullMQ: a Worker a queue, with the defaults of BullMQ but for the concurrency, and for what is kept of completed jobs.
 import { Worker } from 'bullmq';
 import { work } from './fetch-work.mjs';
 
